@@ -1,0 +1,90 @@
+"""The blocking client of the Flow execution platform.
+
+Names are imported at first use: `import flow_client` loads neither requests nor pydantic, nats or asyncio.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flow_client._model import TERMINAL_STATUSES
+    from flow_client.bridge import NatsBridge
+    from flow_client.client import PlatformClient
+    from flow_client.errors import (
+        BridgeError,
+        BridgeTimeoutError,
+        ClientClosedError,
+        ConfigurationError,
+        ExecutionWaitTimeout,
+        InvalidRequestError,
+        MalformedInputError,
+        PayloadTooLargeError,
+        PlatformAuthenticationError,
+        PlatformBadRequestError,
+        PlatformClientError,
+        PlatformConflictError,
+        PlatformConnectionError,
+        PlatformExecutionError,
+        PlatformNotFoundError,
+        PlatformPermissionError,
+        PlatformRateLimitError,
+        PlatformResponseError,
+        PlatformServerError,
+        PlatformStatusError,
+        PlatformTimeoutError,
+        UndeliveredError,
+    )
+    from flow_client.executions import ExecutionHandle
+
+__all__ = [
+    "TERMINAL_STATUSES",
+    "BridgeError",
+    "BridgeTimeoutError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ExecutionHandle",
+    "ExecutionWaitTimeout",
+    "InvalidRequestError",
+    "MalformedInputError",
+    "NatsBridge",
+    "PayloadTooLargeError",
+    "PlatformAuthenticationError",
+    "PlatformBadRequestError",
+    "PlatformClient",
+    "PlatformClientError",
+    "PlatformConflictError",
+    "PlatformConnectionError",
+    "PlatformExecutionError",
+    "PlatformNotFoundError",
+    "PlatformPermissionError",
+    "PlatformRateLimitError",
+    "PlatformResponseError",
+    "PlatformServerError",
+    "PlatformStatusError",
+    "PlatformTimeoutError",
+    "UndeliveredError",
+]
+
+_MODULES = {
+    "TERMINAL_STATUSES": "_model",
+    "ExecutionHandle": "executions",
+    "NatsBridge": "bridge",
+    "PlatformClient": "client",
+}
+
+logging.getLogger("flow_client").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'flow_client' has no attribute {name!r}")
+    value = getattr(import_module(f"flow_client.{_MODULES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""Generated from `openapi.yaml` by `make codegen`: never edited by hand."""

@@ -1,0 +1,48 @@
+"""What an HTTP operation is. The operations themselves are generated from `openapi.yaml`."""
+
+import re
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from flow_client.errors import InvalidRequestError
+
+AnswerT = TypeVar("AnswerT")
+
+Retry = Literal["safe", "keyed"]
+
+
+@dataclass(frozen=True)
+class PathParameter:
+    """A hole in a path template and the pattern that its value matches whole."""
+
+    name: str
+    pattern: str
+
+    def check(self, value: object) -> str:
+        """Return `value` as a path segment; raise `InvalidRequestError` when it is none."""
+        text = str(value)
+        if re.fullmatch(self.pattern, text):
+            return text
+        raise InvalidRequestError(f"{self.name} is {text!r}, which is not an identifier; it must match {self.pattern}")
+
+
+@dataclass(frozen=True)
+class Operation(Generic[AnswerT]):
+    """One HTTP operation.
+
+    `answer` is the type of the answer: a generated model, `dict` for a free-form object, `object` for any JSON.
+    `retry` says why the operation may be sent again: `safe` changes nothing, `keyed` carries an idempotency key.
+    """
+
+    operation_id: str
+    method: str
+    path: str
+    path_parameters: tuple[PathParameter, ...]
+    success: int
+    request: type | None
+    answer: type[AnswerT]
+    retry: Retry
+
+    def url_path(self, values: dict[str, object]) -> str:
+        """Return the path for `values`, each of them checked first."""
+        return self.path.format_map({p.name: p.check(values[p.name]) for p in self.path_parameters})

@@ -1,0 +1,39 @@
+"""The models of the platform's requests, answers and messages, generated from its specification."""
+
+from flow_client._generated.models import (
+    AgentCallRequest,
+    AgentCallResponse,
+    AgentExecutionRequest,
+    CodeBlockExecutionRequest,
+    ErrorResponse,
+    ExecutionAccepted,
+    ExecutionEvent,
+    ExecutionInput,
+    ExecutionOutput,
+    ExecutionRecord,
+    ExecutionStatusUpdate,
+    ProblemDetails,
+    TransformCallRequest,
+    ValidationErrorItem,
+    WorkflowExecutionRequest,
+)
+from flow_client._model import TERMINAL_STATUSES
+
+__all__ = [
+    "TERMINAL_STATUSES",
+    "AgentCallRequest",
+    "AgentCallResponse",
+    "AgentExecutionRequest",
+    "CodeBlockExecutionRequest",
+    "ErrorResponse",
+    "ExecutionAccepted",
+    "ExecutionEvent",
+    "ExecutionInput",
+    "ExecutionOutput",
+    "ExecutionRecord",
+    "ExecutionStatusUpdate",
+    "ProblemDetails",
+    "TransformCallRequest",
+    "ValidationErrorItem",
+    "WorkflowExecutionRequest",
+]
