@@ -61,7 +61,8 @@ def _models(document: spec.Schema, source: str) -> str:
 def _formatted(text: str) -> str:
     ruff = _ruff()
     settings = ("--stdin-filename", "flow_client/_generated/operations.py", "-")
-    return _run([ruff, "format", *settings], _run([ruff, "check", "--fix", "--quiet", *settings], text))
+    unused_imports_and_order = ("--fix", "--quiet", "--select", "F401,I")
+    return _run([ruff, "format", *settings], _run([ruff, "check", *unused_imports_and_order, *settings], text))
 
 
 def _ruff() -> str:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
+from uuid import UUID
 
 from flow_client.errors import InvalidRequestError
 
@@ -20,10 +21,12 @@ class PathParameter:
 
     def check(self, value: object) -> str:
         """Return `value` as a path segment; raise `InvalidRequestError` when it is none."""
-        text = str(value)
+        text = str(value) if isinstance(value, (str, UUID)) else ""
         if re.fullmatch(self.pattern, text):
             return text
-        raise InvalidRequestError(f"{self.name} is {text!r}, which is not an identifier; it must match {self.pattern}")
+        raise InvalidRequestError(
+            f"{self.name} is {value!r}, which is no identifier; it must be a UUID or a string like {self.pattern}"
+        )
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,7 @@ class Operation(Generic[AnswerT]):
     def url_path(self, values: dict[str, object]) -> str:
         """Return the path for `values`, each of them checked first."""
         return self.path.format_map({p.name: p.check(values[p.name]) for p in self.path_parameters})
+
+    def check(self, name: str, value: object) -> str:
+        """Return `value` as the path segment `name`; raise `InvalidRequestError` when it is none."""
+        return next(p for p in self.path_parameters if p.name == name).check(value)

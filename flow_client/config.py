@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from flow_client._secret import Secret
 from flow_client.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from uuid import UUID
 
 DEFAULT_TIMEOUT = 300.0
@@ -23,17 +24,16 @@ DEFAULT_MAX_ANSWER_BYTES = 64 * 1024 * 1024
 class Settings:
     """What a `PlatformClient` was told (contract section 1). Durations are seconds.
 
-    Secrets stay out of the representation.
+    The token is not among them: whatever shows or stores settings shows no secret.
     """
 
     base_url: str
-    auth_token: str | Callable[[], str] = field(repr=False)
     org_id: str | None = None
     workspace_id: str | None = None
     timeout: float = DEFAULT_TIMEOUT
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES
-    nats_url: str | None = field(default=None, repr=False)
+    nats_url: Secret | None = None
     execution_id: str | None = None
     deployment_id: str | None = None
     parent_billing_txn_id: str | None = None
@@ -42,7 +42,6 @@ class Settings:
 
 def resolve(
     base_url: str | None = None,
-    auth_token: str | Callable[[], str] | None = None,
     org_id: str | UUID | None = None,
     workspace_id: str | UUID | None = None,
     timeout: float | None = None,
@@ -50,28 +49,37 @@ def resolve(
     nats_url: str | None = None,
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
     max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES,
-    environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Return the settings: an argument wins over the environment, an empty variable counts as unset.
 
     Raises:
-        ConfigurationError: `base_url` or `auth_token` is nowhere, or a value is unusable.
+        ConfigurationError: `base_url` is nowhere, or a value is unusable.
     """
-    env = os.environ if environ is None else environ
+    nats_servers = nats_url or _variable("NATS_URL")
     return Settings(
-        base_url=_base_url(base_url or _required(env, "base_url", "PLATFORM_API_URL")),
-        auth_token=_token(auth_token or _required(env, "auth_token", "AUTH_TOKEN")),
-        org_id=_identifier(org_id, env, "ORG_ID"),
-        workspace_id=_identifier(workspace_id, env, "WORKSPACE_ID"),
-        timeout=_timeout(timeout, env),
+        base_url=_base_url(base_url or _required("base_url", "PLATFORM_API_URL")),
+        org_id=_identifier(org_id, "ORG_ID"),
+        workspace_id=_identifier(workspace_id, "WORKSPACE_ID"),
+        timeout=_timeout(timeout),
         max_attempts=_positive(max_attempts, "max_attempts"),
         max_answer_bytes=_positive(max_answer_bytes, "max_answer_bytes"),
-        nats_url=nats_url or env.get("NATS_URL") or None,
-        execution_id=env.get("EXECUTION_ID") or None,
-        deployment_id=env.get("DEPLOYMENT_ID") or None,
-        parent_billing_txn_id=_header_value(env, "PARENT_BILLING_TXN_ID"),
-        lifecycle_event=_header_value(env, "LIFECYCLE_EVENT"),
+        nats_url=Secret(nats_servers) if nats_servers else None,
+        execution_id=_variable("EXECUTION_ID"),
+        deployment_id=_variable("DEPLOYMENT_ID"),
+        parent_billing_txn_id=_header_value("PARENT_BILLING_TXN_ID"),
+        lifecycle_event=_header_value("LIFECYCLE_EVENT"),
     )
+
+
+def resolve_token(auth_token: Secret | Callable[[], str] | None) -> Secret | Callable[[], str]:
+    """Return the token, or the function that returns one, else what `AUTH_TOKEN` holds.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot stand in a header.
+    """
+    if callable(auth_token):
+        return auth_token
+    return check_token(auth_token or _required("auth_token", "AUTH_TOKEN").strip())
 
 
 def duration(value: object, name: str) -> float:
@@ -81,15 +89,29 @@ def duration(value: object, name: str) -> float:
     raise ConfigurationError(f"{name} is {value!r}; it must be a number of seconds above 0")
 
 
-def check_token(token: object) -> str:
-    """Return `token` if it can stand in a header; raise `ConfigurationError`, without naming it, if not."""
-    if isinstance(token, str) and token and token.isascii() and token.isprintable() and " " not in token:
-        return token
-    raise ConfigurationError("auth_token must be a non-empty string of printable ASCII without white space")
+def check_token(token: object) -> Secret:
+    """Return `token`, hidden, if it can stand in a header; raise `ConfigurationError`, without naming it, if not."""
+    text = token.reveal() if isinstance(token, Secret) else token
+    if isinstance(text, str) and text and text.isascii() and text.isprintable() and " " not in text:
+        return Secret(text)
+    raise ConfigurationError(
+        "the token must be a non-empty string of printable ASCII without white space "
+        f"(argument auth_token, variable AUTH_TOKEN), not {type(token).__name__}"
+    )
 
 
-def _required(env: Mapping[str, str], argument: str, variable: str) -> str:
-    value = env.get(variable)
+def hidden(auth_token: str | Callable[[], str] | None) -> Secret | Callable[[], str] | None:
+    """Return `auth_token` so that no traceback shows it; a function stays what it is."""
+    return Secret(auth_token.strip()) if isinstance(auth_token, str) else auth_token
+
+
+def _variable(name: str) -> str | None:
+    # The environment itself never becomes a local variable: a traceback that shows locals would show the token.
+    return os.environ.get(name) or None
+
+
+def _required(argument: str, variable: str) -> str:
+    value = _variable(variable)
     if value:
         return value
     raise ConfigurationError(f"{argument} is missing: pass {argument}=… or set {variable}")
@@ -109,20 +131,16 @@ def _base_url(value: str) -> str:
     return value.strip().rstrip("/")
 
 
-def _token(value: str | Callable[[], str]) -> str | Callable[[], str]:
-    return value if callable(value) else check_token(value.strip())
-
-
-def _identifier(value: str | UUID | None, env: Mapping[str, str], variable: str) -> str | None:
-    text = env.get(variable, "") if value is None else str(value)
+def _identifier(value: str | UUID | None, variable: str) -> str | None:
+    text = (_variable(variable) or "") if value is None else str(value)
     return text.strip() or None
 
 
-def _timeout(value: float | None, env: Mapping[str, str]) -> float:
+def _timeout(value: float | None) -> float:
     if value is not None:
         return duration(value, "timeout")
-    text = env.get("PLATFORM_TIMEOUT_SECONDS")
-    if not text:
+    text = _variable("PLATFORM_TIMEOUT_SECONDS")
+    if text is None:
         return DEFAULT_TIMEOUT
     try:
         number: object = float(text)
@@ -137,8 +155,8 @@ def _positive(value: int, name: str) -> int:
     raise ConfigurationError(f"{name} is {value!r}; it must be a whole number above 0")
 
 
-def _header_value(env: Mapping[str, str], variable: str) -> str | None:
-    value = (env.get(variable) or "").strip()
-    if not value.isascii() or not (value.isprintable()):
+def _header_value(variable: str) -> str | None:
+    value = (_variable(variable) or "").strip()
+    if not value.isascii() or not value.isprintable():
         raise ConfigurationError(f"{variable} is {value!r}; it must be printable ASCII to stand in a header")
     return value or None

@@ -18,9 +18,7 @@ class Id(RootModel[str]):
 
 
 class CodeBlockExecutionRequest(FlowModel):
-    """
-    What a code block is run with.
-    """
+    """What a code block is run with."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -48,9 +46,7 @@ class CodeBlockExecutionRequest(FlowModel):
 
 
 class WorkflowExecutionRequest(FlowModel):
-    """
-    What a workflow is run with.
-    """
+    """What a workflow is run with."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -78,9 +74,7 @@ class WorkflowExecutionRequest(FlowModel):
 
 
 class AgentExecutionRequest(FlowModel):
-    """
-    What an agent is run with in a container of its own.
-    """
+    """What an agent is run with in a container of its own."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -108,9 +102,7 @@ class AgentExecutionRequest(FlowModel):
 
 
 class AgentCallRequest(FlowModel):
-    """
-    What an agent is called with when the caller waits for the answer.
-    """
+    """What an agent is called with when the caller waits for the answer."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -130,9 +122,7 @@ class AgentCallRequest(FlowModel):
 
 
 class TransformCallRequest(FlowModel):
-    """
-    What a transform is called with.
-    """
+    """What a transform is called with."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -148,9 +138,7 @@ class TransformCallRequest(FlowModel):
 
 
 class ExecutionAccepted(FlowModel):
-    """
-    The answer to a submission.
-    """
+    """The answer to a submission."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -159,28 +147,14 @@ class ExecutionAccepted(FlowModel):
     """
     The execution's id.
     """
-    status: (
-        Literal[
-            "pending",
-            "queued",
-            "running",
-            "completed",
-            "failed",
-            "timeout",
-            "dead_letter",
-            "cancelled",
-        ]
-        | str
-    )
+    status: Literal["pending", "queued", "running", "completed", "failed", "timeout", "dead_letter", "cancelled"] | str
     """
     Where an execution stands, in any letter case. A status that is not listed is not terminal.
     """
 
 
 class ExecutionRecord(RecordMethods):
-    """
-    An execution as the platform knows it.
-    """
+    """An execution as the platform knows it."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -189,19 +163,7 @@ class ExecutionRecord(RecordMethods):
     """
     The execution's id.
     """
-    status: (
-        Literal[
-            "pending",
-            "queued",
-            "running",
-            "completed",
-            "failed",
-            "timeout",
-            "dead_letter",
-            "cancelled",
-        ]
-        | str
-    )
+    status: Literal["pending", "queued", "running", "completed", "failed", "timeout", "dead_letter", "cancelled"] | str
     """
     Where an execution stands, in any letter case. A status that is not listed is not terminal.
     """
@@ -244,9 +206,7 @@ class ExecutionRecord(RecordMethods):
 
 
 class AgentCallResponse(FlowModel):
-    """
-    An agent's answer.
-    """
+    """An agent's answer."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -266,9 +226,7 @@ class AgentCallResponse(FlowModel):
 
 
 class ValidationErrorItem(FlowModel):
-    """
-    One thing that is wrong with a request.
-    """
+    """One thing that is wrong with a request."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -288,9 +246,7 @@ class ValidationErrorItem(FlowModel):
 
 
 class ErrorResponse(FlowModel):
-    """
-    An error in the platform's own form.
-    """
+    """An error in the platform's own form."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -302,9 +258,7 @@ class ErrorResponse(FlowModel):
 
 
 class ProblemDetails(FlowModel):
-    """
-    An error in the form of RFC 9457.
-    """
+    """An error in the form of RFC 9457."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -332,9 +286,7 @@ class ProblemDetails(FlowModel):
 
 
 class ExecutionInput(FlowModel):
-    """
-    What an execution is given. It is published before its container starts.
-    """
+    """What an execution is given. It is published before its container starts."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -358,9 +310,7 @@ class ExecutionInput(FlowModel):
 
 
 class ExecutionOutput(FlowModel):
-    """
-    What an execution leaves behind, published once at its end.
-    """
+    """What an execution leaves behind, published once at its end."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -400,9 +350,7 @@ class ExecutionOutput(FlowModel):
 
 
 class ExecutionEvent(FlowModel):
-    """
-    One event of an execution, while it runs. Written by workers and read by watchers.
-    """
+    """One event of an execution, while it runs. Written by workers and read by watchers."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -430,9 +378,7 @@ class ExecutionEvent(FlowModel):
 
 
 class ExecutionStatusUpdate(FlowModel):
-    """
-    A change of an execution's status.
-    """
+    """A change of an execution's status."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -441,19 +387,7 @@ class ExecutionStatusUpdate(FlowModel):
     """
     The execution's id.
     """
-    status: (
-        Literal[
-            "pending",
-            "queued",
-            "running",
-            "completed",
-            "failed",
-            "timeout",
-            "dead_letter",
-            "cancelled",
-        ]
-        | str
-    )
+    status: Literal["pending", "queued", "running", "completed", "failed", "timeout", "dead_letter", "cancelled"] | str
     """
     Where an execution stands, in any letter case. A status that is not listed is not terminal.
     """

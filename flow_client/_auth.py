@@ -1,0 +1,69 @@
+"""The bearer token: kept hidden, renewed by the platform or by the caller's function."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from flow_client._fork import renew_after_fork
+from flow_client.config import check_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flow_client._secret import Secret
+
+logger = logging.getLogger("flow_client")
+
+
+class TokenStore:
+    """The token that the next request carries (contract section 1, token refresh). Threads may share it."""
+
+    def __init__(self, source: str | Callable[[], str], on_refresh: Callable[[str], object] | None = None) -> None:
+        """Take the token, or ask `source` for the first one."""
+        self._source = source if callable(source) else None
+        self._on_refresh = on_refresh
+        self._lock = threading.RLock()
+        self._asking = False
+        self._token = check_token(source() if callable(source) else source)
+        renew_after_fork(self)
+
+    def current(self) -> Secret:
+        """Return the token of the next request."""
+        return self._token
+
+    def replace(self, token: Secret) -> None:
+        """Use `token`, which the platform sent, from now on, and tell the caller's callback about it."""
+        with self._lock:
+            if token == self._token:
+                return
+            self._token = check_token(token)
+        if self._on_refresh is None:
+            return
+        try:
+            self._on_refresh(token.reveal())
+        except Exception:
+            logger.exception("on_auth_token_refresh raised; the renewed token is in use all the same")
+
+    def refresh(self, refused: Secret) -> bool:
+        """Get another token after `refused` was answered with 401; return whether it is worth trying again.
+
+        One thread asks the caller's function, the others wait and use what it returned.
+        """
+        with self._lock:
+            if self._token != refused:
+                return True
+            if self._source is None or self._asking:
+                return False
+            self._asking = True
+            try:
+                self._token = check_token(self._source())
+            finally:
+                self._asking = False
+            return True
+
+    def after_fork_in_child(self) -> None:
+        """Replace the lock, which another thread of the parent may have held."""
+        self._lock = threading.RLock()
+        self._asking = False

@@ -1,0 +1,74 @@
+"""The NATS methods of `PlatformClient`: passed on to a bridge that is opened at first use."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from flow_client._fork import renew_after_fork
+from flow_client.errors import ClientClosedError
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from flow_client.bridge import NatsBridge
+
+
+class BridgeMethods:
+    """What code inside an execution says over NATS (contract section 2). `NatsBridge` documents each method."""
+
+    def __init__(self, nats_url: str | None) -> None:
+        self._nats_url = nats_url
+        self._bridge: NatsBridge | None = None
+        self._bridge_lock = threading.Lock()
+        self._bridge_closed = False
+        renew_after_fork(self)
+
+    def fetch_execution_input(self, deployment_id: UUID | str | None, execution_id: UUID | str) -> Any:
+        """Take the execution's input, as `NatsBridge.fetch_execution_input` does."""
+        return self._open_bridge().fetch_execution_input(deployment_id, execution_id)
+
+    def push_execution_output(
+        self,
+        deployment_id: UUID | str | None,
+        execution_id: UUID | str,
+        output: Any,
+        usage: Any = None,
+        messages: Any = None,
+        state: Any = None,
+        error: Any = None,
+    ) -> None:
+        """Push the execution's output, as `NatsBridge.push_execution_output` does."""
+        self._open_bridge().push_execution_output(deployment_id, execution_id, output, usage, messages, state, error)
+
+    def push_execution_event(
+        self, deployment_id: UUID | str | None, execution_id: UUID | str, event_type: str, event_data: Any
+    ) -> None:
+        """Push an event of the execution, as `NatsBridge.push_execution_event` does."""
+        self._open_bridge().push_execution_event(deployment_id, execution_id, event_type, event_data)
+
+    def publish_execution_status(self, execution_id: UUID | str, status: str) -> None:
+        """Publish the execution's status, as `NatsBridge.publish_execution_status` does."""
+        self._open_bridge().publish_execution_status(execution_id, status)
+
+    def after_fork_in_child(self) -> None:
+        """Replace the lock, which another thread of the parent may have held."""
+        self._bridge_lock = threading.Lock()
+
+    def _open_bridge(self) -> NatsBridge:
+        """Return the bridge, made at first use: a script that speaks HTTP alone loads no NATS and starts no thread."""
+        from flow_client.bridge import NatsBridge  # noqa: PLC0415 - see above
+
+        with self._bridge_lock:
+            if self._bridge_closed:
+                raise ClientClosedError("the client was closed; create a new one")
+            if self._bridge is None:
+                self._bridge = NatsBridge(self._nats_url)
+            return self._bridge
+
+    def _close_bridge(self) -> None:
+        with self._bridge_lock:
+            self._bridge_closed = True
+            bridge, self._bridge = self._bridge, None
+        if bridge is not None:
+            bridge.close()

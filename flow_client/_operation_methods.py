@@ -1,0 +1,168 @@
+"""The client's methods that are one operation of the platform's HTTP API each, and the wait (contract section 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flow_client._client_core import ClientCore, caller, seconds, submission
+from flow_client._generated import operations
+from flow_client._waiting import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
+from flow_client.errors import InvalidRequestError
+from flow_client.executions import ExecutionHandle
+
+if TYPE_CHECKING:
+    from flow_client._auth import TokenStore
+    from flow_client._client_core import Identifier, JsonObject
+    from flow_client._operation import Operation
+    from flow_client.config import Settings
+    from flow_client.models import ExecutionAccepted, ExecutionRecord
+
+
+class OperationMethods(ClientCore):
+    """Operations, handles and the wait; `PlatformClient` says what all of them raise."""
+
+    def __init__(self, settings: Settings, tokens: TokenStore) -> None:
+        super().__init__(settings, tokens)
+        self._waiter = Waiter(self._look)
+
+    def submit_code_block_execution(
+        self,
+        code_block_id: Identifier,
+        input_parameters: JsonObject,
+        config: JsonObject | None = None,
+        lifecycle_event: str = "workflow",
+        ring_id: str | None = None,
+        timeout_seconds: float = 300,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ExecutionHandle:
+        """Submit a code block and return a handle on its execution; `ring_id` is required."""
+        return self._submit(
+            operations.SUBMIT_CODE_BLOCK_EXECUTION,
+            {"code_block_id": code_block_id},
+            submission("input_parameters", input_parameters, config, lifecycle_event, ring_id, timeout_seconds),
+            idempotency_key,
+        )
+
+    def submit_workflow_execution(
+        self,
+        workflow_id: Identifier,
+        input_data: JsonObject,
+        config: JsonObject | None = None,
+        lifecycle_event: str = "workflow",
+        ring_id: str | None = None,
+        timeout_seconds: float = 300,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ExecutionHandle:
+        """Submit a workflow and return a handle on its execution; `ring_id` is required."""
+        return self._submit(
+            operations.SUBMIT_WORKFLOW_EXECUTION,
+            {"workflow_id": workflow_id},
+            submission("input_data", input_data, config, lifecycle_event, ring_id, timeout_seconds),
+            idempotency_key,
+        )
+
+    def submit_agent_execution(
+        self,
+        agent_id: Identifier,
+        input_data: JsonObject,
+        config: JsonObject | None = None,
+        lifecycle_event: str = "agent_run",
+        ring_id: str | None = None,
+        timeout_seconds: float = 300,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ExecutionHandle:
+        """Submit an agent and return a handle on its execution; `ring_id` is required."""
+        return self._submit(
+            operations.SUBMIT_AGENT_EXECUTION,
+            {"agent_id": agent_id},
+            submission("input_data", input_data, config, lifecycle_event, ring_id, timeout_seconds),
+            idempotency_key,
+        )
+
+    def get_execution_status(self, execution_id: Identifier) -> ExecutionRecord:
+        """Return the execution's record as it is now."""
+        return self._call(operations.GET_EXECUTION_STATUS, {"execution_id": execution_id}).value
+
+    def cancel_execution(self, execution_id: Identifier) -> Any:
+        """Ask for cancellation, best effort; return what the platform answered, None when that has no body."""
+        return self._call(operations.CANCEL_EXECUTION, {"execution_id": execution_id}).value
+
+    def execute_transform(
+        self,
+        transform_id: Identifier,
+        input_data: Any,
+        context: JsonObject | None,  # noqa: ARG002 - the contract's signature: it is not sent
+        caller_deployment_id: Identifier | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """Run a transform on `input_data`, any JSON value, and return its result, any JSON value."""
+        fields = {"input_data": input_data, **caller(caller_deployment_id)}
+        return self._call(
+            operations.EXECUTE_TRANSFORM, {"transform_id": transform_id}, fields, idempotency_key=idempotency_key
+        ).value
+
+    def get_service_skills(self, service_id: Identifier, *, version: str | None = None) -> JsonObject:
+        """Return the skills object that a service publishes, of one `version` if that is given."""
+        if version is None:
+            return self._call(operations.GET_SERVICE_SKILLS, {"service_id": service_id}).value
+        ids = {"service_id": service_id, "version": version}
+        return self._call(operations.GET_SERVICE_SKILLS_VERSION, ids).value
+
+    def execution(self, execution_id: Identifier) -> ExecutionHandle:
+        """Return a handle on an execution that was submitted before; nothing is sent."""
+        return ExecutionHandle(self, operations.GET_EXECUTION_STATUS.check("execution_id", execution_id))
+
+    def await_execution_result(
+        self,
+        execution_id: Identifier,
+        *,
+        timeout_seconds: float = DEFAULT_WAIT,
+        poll_interval_seconds: float | None = None,
+        not_found_retry_seconds: float = DEFAULT_NOT_FOUND_GRACE,
+    ) -> ExecutionRecord:
+        """Wait for the end of an execution and return its terminal record, whatever its status.
+
+        Args:
+            execution_id: the execution.
+            timeout_seconds: how long to wait. It does not bound the execution, which goes on.
+            poll_interval_seconds: poll at this fixed pace, in place of long polls and a proportional schedule.
+            not_found_retry_seconds: for how long a 404 may mean that the record cannot be seen yet.
+
+        Raises:
+            ExecutionWaitTimeout: a `TimeoutError`; the time ran out.
+            PlatformNotFoundError: there is no such execution.
+        """
+        interval = None if poll_interval_seconds is None else seconds(poll_interval_seconds, "poll_interval_seconds")
+        return self._waiter.wait(
+            operations.GET_EXECUTION_STATUS.check("execution_id", execution_id),
+            seconds(timeout_seconds, "timeout_seconds"),
+            PollSchedule(interval=interval),
+            seconds(not_found_retry_seconds, "not_found_retry_seconds", zero=True),
+        )
+
+    def _submit(
+        self,
+        operation: Operation[ExecutionAccepted],
+        ids: dict[str, Identifier],
+        fields: JsonObject,
+        idempotency_key: str | None,
+    ) -> ExecutionHandle:
+        if not fields["ring_id"]:
+            raise InvalidRequestError(f"{operation.operation_id} needs a ring: pass ring_id=…")
+        reply = self._call(operation, ids, fields, idempotency_key=idempotency_key)
+        return ExecutionHandle(self, reply.value.execution_id, reply.value, reply.idempotency_key)
+
+    def _look(self, execution_id: str, *, hold: int, timeout: float) -> Look:
+        """Read an execution's record once, held by the platform for up to `hold` seconds if it can do that."""
+        reply = self._call(
+            operations.GET_EXECUTION_STATUS,
+            {"execution_id": execution_id},
+            headers={"Prefer": f"wait={hold}"} if hold else {},
+            timeout=timeout,
+            max_attempts=1,
+        )
+        return Look(reply.value, held="wait" in reply.headers.get("Preference-Applied", "").lower())

@@ -1,0 +1,174 @@
+"""When a request is sent again. The only file that imports tenacity."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from tenacity import RetryCallState, Retrying
+
+from flow_client._fork import renew_after_fork
+from flow_client.errors import (
+    PlatformConflictError,
+    PlatformConnectionError,
+    PlatformStatusError,
+    PlatformTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flow_client._deadline import Deadline
+
+logger = logging.getLogger("flow_client")
+
+RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+FIRST_BACKOFF = 0.25
+LONGEST_BACKOFF = 8.0
+
+ResultT = TypeVar("ResultT")
+
+
+class RetryBudget:
+    """A token bucket: an outage must not be amplified by every caller's retries.
+
+    A retry takes one token. A call that succeeds gives back what its retries took and a tenth of a token more.
+    """
+
+    CAPACITY = 25.0
+    REFUND = 0.1
+
+    def __init__(self) -> None:
+        self._tokens = self.CAPACITY
+        self._lock = threading.Lock()
+        renew_after_fork(self)
+
+    def take(self) -> bool:
+        """Take a token for one retry; return whether there was one."""
+        with self._lock:
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
+
+    def give_back(self, retries: int) -> None:
+        """Note a success that took `retries` retries."""
+        if self._tokens >= self.CAPACITY and not retries:
+            return
+        with self._lock:
+            self._tokens = min(self.CAPACITY, self._tokens + retries + self.REFUND)
+
+    def after_fork_in_child(self) -> None:
+        """Replace the lock, which another thread of the parent may have held."""
+        self._lock = threading.Lock()
+
+
+@dataclass
+class Call(Generic[ResultT]):
+    """One operation under way: what an attempt is, and the limits of all attempts together."""
+
+    attempt: Callable[[], ResultT]
+    deadline: Deadline
+    max_attempts: int
+    name: str
+    attempts: int = 0
+
+    def __call__(self) -> ResultT:
+        self.attempts += 1
+        return self.attempt()
+
+
+class Retrier:
+    """Runs calls, and again where that can help. One retrier serves all threads of a client."""
+
+    def __init__(
+        self, sleep: Callable[[float], None] = time.sleep, uniform: Callable[[float, float], float] = random.uniform
+    ) -> None:
+        self._uniform = uniform
+        self._budget = RetryBudget()
+        self._retrying = Retrying(
+            sleep=sleep,
+            retry=self._is_worth_it,
+            wait=self._wait,
+            stop=self._must_stop,
+            before_sleep=self._announce,
+            reraise=True,
+        )
+
+    def run(self, call: Call[ResultT]) -> ResultT:
+        """Return the call's result; raise the error of its last attempt."""
+        result = self._retrying(call)
+        self._budget.give_back(call.attempts - 1)
+        return result
+
+    @staticmethod
+    def _is_worth_it(state: RetryCallState) -> bool:
+        return state.outcome is not None and is_transient(state.outcome.exception())
+
+    def _wait(self, state: RetryCallState) -> float:
+        pause = backoff(state.attempt_number) * self._uniform(0.5, 1.0)
+        asked: float = getattr(_error(state), "retry_after", None) or 0.0
+        return max(pause, asked)
+
+    def _must_stop(self, state: RetryCallState) -> bool:
+        call = _call(state)
+        return (
+            call.attempts >= call.max_attempts
+            or state.upcoming_sleep >= call.deadline.remaining()
+            or not self._budget.take()
+        )
+
+    @staticmethod
+    def _announce(state: RetryCallState) -> None:
+        call = _call(state)
+        logger.warning(
+            "%s: attempt %d of %d failed, the next in %.2f s: %s",
+            *(call.name, call.attempts, call.max_attempts, state.upcoming_sleep, _error(state)),
+        )
+
+
+def backoff(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row, before jitter."""
+    # The exponent is bounded: an hour of failures must not overflow a float.
+    return min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures - 1, 16))
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Return whether asking again can help after `error`."""
+    if isinstance(error, PlatformConnectionError):
+        return not isinstance(error, PlatformTimeoutError) and error.stage != "tls"
+    if isinstance(error, PlatformConflictError):
+        return error.idempotency_key is not None and "in progress" in f"{error.detail}".lower().replace("_", " ")
+    return isinstance(error, PlatformStatusError) and error.status_code in RETRIED_STATUSES
+
+
+def retry_after_seconds(value: str | None, now: Callable[[], float] = time.time) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for (RFC 9110 §10.2.3); None for one that makes no sense."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\s*\d{1,12}\s*", value):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    # A date without an offset is in UTC: RFC 9110 allows no other.
+    moment = moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
+    return max(0.0, (moment - datetime.fromtimestamp(now(), timezone.utc)).total_seconds())
+
+
+def _call(state: RetryCallState) -> Call[object]:
+    if not isinstance(state.fn, Call):
+        raise TypeError(f"a retrier runs calls, not {state.fn!r}")
+    return state.fn
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None

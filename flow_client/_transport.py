@@ -1,0 +1,266 @@
+"""One operation of the platform: token, idempotency key, attempts within one deadline, errors, the answer's model."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from flow_client import _body
+from flow_client._deadline import Deadline
+from flow_client._http import HttpAnswer, HttpSession
+from flow_client._retry import Call, Retrier, retry_after_seconds
+from flow_client._secret import Secret
+from flow_client.errors import (
+    ClientClosedError,
+    InvalidRequestError,
+    PlatformAuthenticationError,
+    PlatformBadRequestError,
+    PlatformClientError,
+    PlatformConflictError,
+    PlatformNotFoundError,
+    PlatformPermissionError,
+    PlatformRateLimitError,
+    PlatformResponseError,
+    PlatformServerError,
+    PlatformStatusError,
+)
+
+if TYPE_CHECKING:
+    from flow_client._auth import TokenStore
+    from flow_client._operation import Operation
+    from flow_client.config import Settings
+
+logger = logging.getLogger("flow_client")
+
+AnswerT = TypeVar("AnswerT")
+
+_STATUS_ERRORS: dict[int, type[PlatformStatusError]] = {
+    400: PlatformBadRequestError,
+    401: PlatformAuthenticationError,
+    403: PlatformPermissionError,
+    404: PlatformNotFoundError,
+    409: PlatformConflictError,
+    422: PlatformBadRequestError,
+    429: PlatformRateLimitError,
+}
+_FIRST_SERVER_ERROR = 500
+_UNAUTHORIZED = 401
+_MAX_KEY_LENGTH = 255
+_MAX_DETAIL = 1000
+
+
+@dataclass(frozen=True)
+class Reply(Generic[AnswerT]):
+    """An operation's answer in its type, and what came or went with it."""
+
+    value: AnswerT
+    headers: Any
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent, the same at every attempt but for the token."""
+
+    operation: Operation[Any]
+    path: str
+    body: bytes | None
+    headers: dict[str, str]
+    idempotency_key: str | None
+
+    @property
+    def name(self) -> str:
+        """Return the request's name for messages."""
+        return f"{self.operation.method} {self.path}"
+
+
+class Transport:
+    """Sends operations over HTTP. Threads may share it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tokens: TokenStore,
+    ) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        self._session = HttpSession(settings.max_answer_bytes)
+        self._retrier = Retrier()
+        self._fixed_headers = _fixed_headers(settings)
+        self._closed = False
+
+    def call(
+        self,
+        operation: Operation[AnswerT],
+        path_values: dict[str, object],
+        fields: dict[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+        max_attempts: int | None = None,
+    ) -> Reply[AnswerT]:
+        """Send `operation` and return its answer; `timeout` seconds bound all of it.
+
+        Raises:
+            InvalidRequestError: a value cannot be sent; nothing was.
+            ClientClosedError: the client was closed.
+            PlatformConnectionError, PlatformTimeoutError: no whole answer came.
+            PlatformStatusError: the platform answered with an error; the subclass says which.
+            PlatformResponseError: the answer is not what the contract says.
+        """
+        request = self._request(operation, path_values, fields or {}, idempotency_key, headers or {})
+        deadline = Deadline(timeout or self._settings.timeout)
+        call: Call[HttpAnswer] = Call(
+            attempt=lambda: self._attempt(request, deadline),
+            deadline=deadline,
+            max_attempts=max_attempts or self._settings.max_attempts,
+            name=request.name,
+        )
+        try:
+            answer = self._retrier.run(call)
+            return Reply(_parse(request, answer), answer.headers, request.idempotency_key)
+        except PlatformClientError as error:
+            error.add_context(
+                idempotency_key=request.idempotency_key, attempts=call.attempts, elapsed=deadline.elapsed()
+            )
+            raise
+
+    def refresh_environment(self) -> None:
+        """Look up proxies and CA bundles in the environment anew."""
+        self._session.refresh_environment()
+
+    def close(self) -> None:
+        """Close the connections. Can be called twice."""
+        self._closed = True
+        self._session.close()
+
+    def _request(
+        self,
+        operation: Operation[Any],
+        path_values: dict[str, object],
+        fields: dict[str, Any],
+        idempotency_key: str | None,
+        headers: dict[str, str],
+    ) -> Request:
+        if self._closed:
+            raise ClientClosedError("the client was closed; create a new one")
+        path = operation.url_path(path_values)
+        body = _body.encode(operation, fields)
+        headers = {**self._fixed_headers, **headers}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if operation.retry == "keyed":
+            # Once for all attempts: it is how the platform knows a repetition from a second job.
+            idempotency_key = _checked_key(idempotency_key or str(uuid.uuid4()))
+            headers["Idempotency-Key"] = idempotency_key
+        return Request(operation, path, body, headers, idempotency_key)
+
+    def _attempt(self, request: Request, deadline: Deadline) -> HttpAnswer:
+        token = self._tokens.current()
+        answer = self._send(request, token, deadline)
+        if answer.status == _UNAUTHORIZED and self._tokens.refresh(token):
+            answer = self._send(request, self._tokens.current(), deadline)
+        renewed = answer.headers.get("X-Auth-Token")
+        if renewed:
+            self._tokens.replace(Secret(renewed))
+        if not 200 <= answer.status < 300:  # noqa: PLR2004 - the class of success, RFC 9110 §15.3
+            raise _status_error(request, answer)
+        return answer
+
+    def _send(self, request: Request, token: Secret, deadline: Deadline) -> HttpAnswer:
+        started = time.monotonic()
+        answer = self._session.exchange(
+            request.operation.method,
+            self._settings.base_url + request.path,
+            {**request.headers, "Authorization": token.with_prefix("Bearer ")},
+            request.body,
+            deadline,
+        )
+        logger.debug("%s: %d after %.1f ms", request.name, answer.status, (time.monotonic() - started) * 1000)
+        return answer
+
+
+def _fixed_headers(settings: Settings) -> dict[str, str]:
+    optional = {
+        "X-Parent-Billing-Txn-Id": settings.parent_billing_txn_id,
+        "X-Lifecycle-Event": settings.lifecycle_event,
+    }
+    return {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",
+        "User-Agent": "flow-client",
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _checked_key(key: str) -> str:
+    if isinstance(key, str) and key.isascii() and key.isprintable() and key.strip() and len(key) <= _MAX_KEY_LENGTH:
+        return key
+    raise InvalidRequestError(f"idempotency_key is {key!r}; it must be 1 to {_MAX_KEY_LENGTH} printable ASCII letters")
+
+
+def _parse(request: Request, answer: HttpAnswer) -> Any:
+    """Return the answer in the operation's type."""
+    operation = request.operation
+    try:
+        # An answer without a body says as much as null.
+        value = from_json(answer.content) if answer.content else None
+        if issubclass(operation.answer, BaseModel):
+            return operation.answer.model_validate(value)
+    except ValidationError as error:
+        raise _broken_answer(request, answer, _body.describe(error)) from error
+    except ValueError as error:
+        raise _broken_answer(request, answer, f"it is not JSON: {error}") from error
+    if not isinstance(value, operation.answer):
+        raise _broken_answer(request, answer, f"it is not a JSON object but {type(value).__name__}")
+    return value
+
+
+def _broken_answer(request: Request, answer: HttpAnswer, what: str) -> PlatformResponseError:
+    return PlatformResponseError(
+        f"{request.name}: the answer with status {answer.status} is not what the contract says: {what}",
+        status_code=answer.status,
+        request_id=answer.headers.get("X-Request-Id"),
+    )
+
+
+def _status_error(request: Request, answer: HttpAnswer) -> PlatformStatusError:
+    server_error = PlatformServerError if answer.status >= _FIRST_SERVER_ERROR else PlatformStatusError
+    kind = _STATUS_ERRORS.get(answer.status, server_error)
+    detail = _detail(answer)
+    said = f": {_shown(detail)}" if detail not in (None, "") else ""
+    if 300 <= answer.status < 400:  # noqa: PLR2004 - the class of redirects, RFC 9110 §15.4
+        said = f": redirects are not followed (to {answer.headers.get('Location')!r}); mend base_url"
+    return kind(
+        f"{request.name}: {answer.status}{said}",
+        status_code=answer.status,
+        detail=detail,
+        request_id=answer.headers.get("X-Request-Id"),
+        retry_after=retry_after_seconds(answer.headers.get("Retry-After")),
+        idempotency_key=request.idempotency_key,
+    )
+
+
+def _detail(answer: HttpAnswer) -> Any:
+    """Return what an error's body says: `detail`, an RFC 9457 title, or the body itself."""
+    try:
+        body = from_json(answer.content)
+    except ValueError:
+        return answer.content.decode("utf-8", "replace").strip() or None
+    if isinstance(body, dict):
+        return body.get("detail") or body.get("title") or body
+    return body
+
+
+def _shown(detail: Any) -> str:
+    """Return `detail` in one line: FastAPI's validation errors as place and message."""
+    if isinstance(detail, list) and all(isinstance(each, dict) and "msg" in each for each in detail):
+        return "; ".join(f"{'.'.join(map(str, each.get('loc', ())))}: {each['msg']}" for each in detail)
+    return str(detail)[:_MAX_DETAIL]

@@ -1,0 +1,169 @@
+"""Waits for an execution to end: long polls where the platform holds a request, else a proportional schedule."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from flow_client._deadline import Deadline
+from flow_client._retry import backoff, is_transient
+from flow_client.errors import (
+    ExecutionWaitTimeout,
+    PlatformClientError,
+    PlatformNotFoundError,
+    PlatformTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flow_client._generated.models import ExecutionRecord
+
+logger = logging.getLogger("flow_client")
+
+DEFAULT_WAIT = 300.0
+DEFAULT_NOT_FOUND_GRACE = 30.0
+HOLD = 20
+"""Seconds for which a platform is asked to hold a request (RFC 7240 §4.3)."""
+ANSWER_TIME = 10.0
+"""Seconds that a platform has for an answer, beyond the hold: one that hangs must not use up the wait."""
+LAST_LOOK = 0.2
+"""Seconds for the look that is taken when the time is up."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at an execution: its record, and whether the platform held the request."""
+
+    record: ExecutionRecord
+    held: bool
+
+
+class LookAt(Protocol):
+    """Reads an execution's record, held for up to `hold` seconds (0: not at all), within `timeout` seconds."""
+
+    def __call__(self, execution_id: str, *, hold: int, timeout: float) -> Look: ...
+
+
+@dataclass(frozen=True)
+class PollSchedule:
+    """How long to wait before the next look: a share of the time so far, so that lateness stays in proportion.
+
+    About 100 looks in half an hour, each about 6 % of the run late on average. `interval` fixes the pace instead.
+    """
+
+    share: float = 0.12
+    shortest: float = 0.05
+    longest: float = 60.0
+    jitter: float = 0.1
+    interval: float | None = None
+
+    def pause(self, elapsed: float, uniform: Callable[[float, float], float]) -> float:
+        """Return the seconds until the next look, `elapsed` seconds after the first."""
+        if self.interval is not None:
+            return self.interval
+        return min(self.longest, max(self.shortest, self.share * elapsed)) * uniform(1 - self.jitter, 1 + self.jitter)
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """Waits for executions to end. The clock, the sleep and the random numbers can be given, for tests."""
+
+    look: LookAt
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    uniform: Callable[[float, float], float] = random.uniform
+
+    def wait(
+        self,
+        execution_id: str,
+        timeout: float,
+        schedule: PollSchedule,
+        not_found_grace: float = DEFAULT_NOT_FOUND_GRACE,
+    ) -> ExecutionRecord:
+        """Return the terminal record of `execution_id`.
+
+        Raises:
+            ExecutionWaitTimeout: `timeout` seconds passed; one last look was taken at the end.
+            PlatformNotFoundError: there is no such record after `not_found_grace` seconds.
+            PlatformClientError: the platform refused; transient errors are waited out.
+        """
+        return _Wait(self, execution_id, Deadline(timeout, self.clock), schedule, not_found_grace).run()
+
+
+class _Wait:
+    """One wait under way."""
+
+    def __init__(
+        self, waiter: Waiter, execution_id: str, deadline: Deadline, schedule: PollSchedule, not_found_grace: float
+    ) -> None:
+        self._waiter = waiter
+        self._execution_id = execution_id
+        self._deadline = deadline
+        self._schedule = schedule
+        self._not_found_grace = not_found_grace
+        self._record: ExecutionRecord | None = None
+        self._error: PlatformClientError | None = None
+        self._absorbed = 0
+        self._failures = 0
+
+    def run(self) -> ExecutionRecord:
+        while True:
+            last = self._deadline.remaining() <= 0
+            pause = self._look(last=last)
+            if self._record is not None and self._record.is_terminal:
+                return self._record
+            if last:
+                raise self._timed_out() from self._error
+            if pause > 0:
+                self._waiter.sleep(min(pause, max(0.0, self._deadline.remaining())))
+
+    def _look(self, *, last: bool) -> float:
+        """Take a look, note what it showed, and return the seconds until the next one."""
+        started = self._deadline.elapsed()
+        remaining = self._deadline.remaining()
+        hold = 0 if self._schedule.interval is not None else max(0, min(HOLD, int(remaining)))
+        timeout = LAST_LOOK if last else min(hold + ANSWER_TIME, remaining + LAST_LOOK)
+        try:
+            look = self._waiter.look(self._execution_id, hold=hold, timeout=timeout)
+        except PlatformClientError as error:
+            if not self._may_pass(error):
+                raise
+            return self._absorb(error)
+        self._error = None
+        self._failures = 0
+        # A platform that claims to hold requests, but answers at once with nothing new, is polled like any other.
+        worth_it = look.record != self._record or self._deadline.elapsed() - started >= hold / 2
+        self._record = look.record
+        return 0.0 if look.held and worth_it else self._pause()
+
+    def _may_pass(self, error: PlatformClientError) -> bool:
+        if isinstance(error, PlatformNotFoundError):
+            return self._deadline.elapsed() < self._not_found_grace
+        return is_transient(error) or isinstance(error, PlatformTimeoutError)
+
+    def _absorb(self, error: PlatformClientError) -> float:
+        """Note a failed look and return the seconds until the next: sooner than the schedule, or as it was asked."""
+        logger.debug("execution %s: a look failed, the wait goes on: %s", self._execution_id, error)
+        self._error = error
+        self._absorbed += 1
+        self._failures += 1
+        return max(min(self._pause(), backoff(self._failures)), getattr(error, "retry_after", None) or 0.0)
+
+    def _pause(self) -> float:
+        return self._schedule.pause(self._deadline.elapsed(), self._waiter.uniform)
+
+    def _timed_out(self) -> ExecutionWaitTimeout:
+        status = self._record.status if self._record is not None else None
+        absorbed = f"; {self._absorbed} looks failed, the last with: {self._error}" if self._error else ""
+        return ExecutionWaitTimeout(
+            f"execution {self._execution_id} did not end within {self._deadline.seconds:g} s, "
+            f"its last status is {status!r}{absorbed}; it goes on: "
+            f"take it up again with client.execution({self._execution_id!r}).wait()",
+            execution_id=self._execution_id,
+            last_status=status,
+            elapsed=self._deadline.elapsed(),
+        )
