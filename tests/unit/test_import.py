@@ -29,7 +29,6 @@ def test_a_client_that_only_speaks_http_loads_no_nats_and_starts_no_thread():
         "assert threading.active_count() == 1\n"
     )
     assert "nats" not in loaded_after(code)
-    assert "asyncio" not in loaded_after(code)
 
 
 def test_the_nats_half_loads_no_requests():

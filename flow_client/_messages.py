@@ -1,0 +1,104 @@
+"""The payloads that an execution's worker publishes (contract section 2)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+from uuid import UUID
+
+from flow_client._generated import operations
+from flow_client.errors import InvalidRequestError
+
+_EXECUTION_ID = next(p for p in operations.GET_EXECUTION_STATUS.path_parameters if p.name == "execution_id")
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as exc:
+        raise InvalidRequestError(f"str() of a {type(value).__name__} failed: {exc!r}") from exc
+
+
+# Not pydantic's encoder: a datetime is sent as `str(value)`, not in ISO 8601, and NaN is refused, not sent as null.
+_encoder = json.JSONEncoder(default=_text, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class EventDraft:
+    """An event that waits for its number."""
+
+    execution_id: str
+    before: bytes
+    after: bytes
+
+    def numbered(self, sequence: int) -> bytes:
+        """Return the payload of the event as number `sequence` of its execution."""
+        return b"%s%d%s" % (self.before, sequence, self.after)
+
+
+def execution_token(execution_id: object) -> str:
+    """Return the id as a subject token; raise `InvalidRequestError` if it is none.
+
+    An id of `*` or `>` would reach the other executions' messages.
+    """
+    if isinstance(execution_id, (str, UUID)):
+        return _EXECUTION_ID.check(execution_id)
+    raise InvalidRequestError(f"execution_id is {execution_id!r}; it must be a UUID or a string")
+
+
+def check_sequence(number: object) -> int:
+    """Return the number of an event; raise `InvalidRequestError` if it is none."""
+    if isinstance(number, int) and not isinstance(number, bool) and number > 0:
+        return number
+    raise InvalidRequestError(f"from_sequence is {number!r}; it must be a whole number above 0")
+
+
+def output(execution_id: str, deployment_id: object, **content: Any) -> bytes:
+    """Return the payload of an output; `content` is its output, usage, messages, state and error."""
+    deployment = check_deployment(deployment_id)
+    return encode({"execution_id": execution_id, "deployment_id": deployment, **content, "timestamp": _now()})
+
+
+def event(execution_id: str, event_type: object, event_data: Any) -> EventDraft:
+    """Return an event's draft; its type must be a non-empty string."""
+    before = b'{"execution_id":%s,"sequence":' % encode(execution_id)
+    content = {"event_type": _name(event_type, "event_type"), "event_data": event_data, "timestamp": _now()}
+    return EventDraft(execution_id, before, b"," + encode(content)[1:])
+
+
+def status(execution_id: str, name: object) -> bytes:
+    """Return the payload of a change to the status `name`, a non-empty string."""
+    return encode({"execution_id": execution_id, "status": _name(name, "status"), "timestamp": _now()})
+
+
+def encode(value: Any) -> bytes:
+    """Return `value` as JSON; what JSON has no type for as `str(value)`.
+
+    Raises:
+        InvalidRequestError: NaN, an infinity, a key that JSON cannot have, a lone surrogate, or a value within itself.
+    """
+    try:
+        return _encoder.encode(value).encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidRequestError(f"the value cannot be sent as JSON: {exc}") from exc
+
+
+def check_deployment(deployment_id: object) -> str | None:
+    """Return the deployment's id as a string; raise `InvalidRequestError` if it is neither that, a UUID nor None."""
+    if deployment_id is None:
+        return None
+    if isinstance(deployment_id, (str, UUID)):
+        return str(deployment_id)
+    raise InvalidRequestError(f"deployment_id is {deployment_id!r}; it must be a UUID, a string or None")
+
+
+def _name(value: object, argument: str) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise InvalidRequestError(f"{argument} is {value!r}; it must be a non-empty string")
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")

@@ -1,0 +1,265 @@
+"""The connection to NATS. Only the modules `_nats…` import nats."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nats import errors as nats_errors
+from nats.aio.client import Client
+from nats.js import errors as js_errors
+
+from flow_client.errors import (
+    BridgeError,
+    BridgeTimeoutError,
+    ClientClosedError,
+    PayloadTooLargeError,
+    PlatformClientError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from nats.js import JetStreamContext
+
+    from flow_client._deadline import Deadline
+    from flow_client._servers import Servers
+
+ResultT = TypeVar("ResultT")
+
+logger = logging.getLogger("flow_client")
+
+ATTEMPT_TIMEOUT = 2.0
+FIRST_BACKOFF = 0.1
+LONGEST_BACKOFF = 1.0
+RECONNECT_WAIT = 0.25
+# A dead peer is noticed after three of them.
+PING_INTERVAL = 10
+MAX_OUTSTANDING_PINGS = 2
+CLOSE_GRACE = 1.0
+
+_MESSAGE_TOO_LARGE = 10054
+_WRONG_SEQUENCE = 10071
+
+_FOREIGN = (nats_errors.Error, OSError, asyncio.TimeoutError, ValueError)
+_FINAL = (nats_errors.MaxPayloadError, nats_errors.BadSubjectError, nats_errors.BadHeaderError, ValueError)
+
+
+class WrongSequenceError(BridgeError):
+    """The last message of the subject is not the one that was expected."""
+
+
+class Connection:
+    """One connection to a NATS server or cluster, opened at first use and again whenever it was lost for good.
+
+    Everything here runs in one event loop.
+
+    Args:
+        servers: where to connect to.
+        connect_timeout: seconds for opening it.
+    """
+
+    def __init__(self, servers: Servers, connect_timeout: float) -> None:
+        self._servers = servers
+        self._connect_timeout = connect_timeout
+        self._client: Client | None = None
+        self._closing = False
+        self._opening = asyncio.Lock()
+        self._online = asyncio.Event()
+        self._refusal: asyncio.Future[None] | None = None
+        self._last_error: Exception | None = None
+        self.generation = 0
+        """How often the connection was made: what was under way before it changed may be lost."""
+
+    async def attempt(
+        self,
+        operation: Callable[[JetStreamContext], Awaitable[ResultT]],
+        doing: str,
+        deadline: Deadline,
+        *,
+        each: float = ATTEMPT_TIMEOUT,
+    ) -> ResultT:
+        """Await `operation`, again and again until it succeeds, fails for good or the deadline passes.
+
+        Args:
+            operation: what is done with JetStream; it may be done more than once.
+            doing: what that is, for messages.
+            deadline: when to give up.
+            each: seconds for one attempt.
+
+        Raises:
+            BridgeError: NATS refused.
+            BridgeTimeoutError: it did not succeed until the deadline; it may have been done.
+        """
+        backoff, failure = FIRST_BACKOFF, None
+        while deadline.remaining() > 0:
+            try:
+                js = await self.jetstream(deadline)
+                return await _bounded(operation(js), min(each, max(deadline.remaining(), 0)))
+            except PlatformClientError:
+                raise
+            except _FOREIGN as exc:
+                if not _passes(exc):
+                    raise bridge_error(exc, doing) from exc
+                failure = exc
+            await asyncio.sleep(min(backoff, max(deadline.remaining(), 0)))
+            backoff = min(2 * backoff, LONGEST_BACKOFF)
+        raise BridgeTimeoutError(
+            f"{doing}: NATS did not confirm it within {deadline.seconds:g} s{self._because(failure)}"
+        ) from failure
+
+    async def jetstream(self, deadline: Deadline) -> JetStreamContext:
+        """Return JetStream once the connection stands.
+
+        Raises:
+            BridgeError: the server refuses the client.
+            BridgeTimeoutError: no server answered within the time for connecting.
+            ClientClosedError: it was closed for good.
+        """
+        async with self._opening:
+            if self._closing:
+                raise ClientClosedError("the bridge is closed")
+            if self._client is None or self._client.is_closed:
+                self._client = await self._open()
+        # What is published to a lost connection seems to succeed.
+        await asyncio.wait_for(self._online.wait(), max(deadline.remaining(), 0))
+        return self._client.jetstream(timeout=ATTEMPT_TIMEOUT)
+
+    @property
+    def max_payload(self) -> int:
+        """The server's limit for a message in bytes, headers included; 0 while there is no connection."""
+        return self._client.max_payload if self._client else 0
+
+    async def request(self, subject: str, payload: bytes) -> None:
+        """Send a request and await its answer, once."""
+        if self._client is None:
+            raise nats_errors.ConnectionClosedError
+        await self._client.request(subject, payload, timeout=ATTEMPT_TIMEOUT)
+
+    async def close(self, timeout: float) -> None:
+        """Close for good, not waiting for more than `timeout` seconds."""
+        self._closing = True
+        client, self._client = self._client, None
+        if client is not None:
+            await _close(client, timeout)
+
+    async def _open(self) -> Client:
+        client = Client()
+        self._refusal = asyncio.get_running_loop().create_future()
+        opening = asyncio.ensure_future(client.connect(**self._options()))
+        try:
+            # nats itself tries for minutes, and for ever with credentials that are refused.
+            await asyncio.wait(
+                {opening, self._refusal}, timeout=self._connect_timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            connected = opening.done()
+            if not connected:
+                await _abandon(client, opening)
+        if not connected:
+            raise self._not_connected()
+        await opening
+        self._online.set()
+        self.generation += 1
+        return client
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "servers": list(self._servers.urls),
+            "user": self._servers.user,
+            "password": self._servers.password,
+            "token": self._servers.token,
+            "name": "flow-client",
+            "connect_timeout": self._connect_timeout,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": RECONNECT_WAIT,
+            "ping_interval": PING_INTERVAL,
+            "max_outstanding_pings": MAX_OUTSTANDING_PINGS,
+            "error_cb": self._on_error,
+            "disconnected_cb": self._on_disconnect,
+            "reconnected_cb": self._on_reconnect,
+            "closed_cb": self._on_closed,
+        }
+
+    def _not_connected(self) -> BridgeError:
+        if self._refusal is not None and self._refusal.done():
+            return BridgeError(f"NATS at {self._servers} refuses the client{self._because()}")
+        return BridgeTimeoutError(
+            f"no NATS server at {self._servers} answered within {self._connect_timeout:g} s{self._because()}"
+        )
+
+    def _because(self, failure: Exception | None = None) -> str:
+        cause = str(failure or "") or str(self._last_error or "")
+        return f"; the last failure: {cause}" if cause else ""
+
+    async def _on_error(self, error: Exception) -> None:
+        self._last_error = error
+        logger.debug("NATS: %s", error or type(error).__name__)
+        if "authorization violation" in str(error).lower() and self._refusal and not self._refusal.done():
+            self._refusal.set_result(None)
+
+    async def _on_disconnect(self) -> None:
+        if self._online.is_set() and not self._closing:
+            logger.warning("lost the connection to NATS at %s; connecting again", self._servers)
+        self._online.clear()
+
+    async def _on_reconnect(self) -> None:
+        logger.info("connected to NATS at %s again", self._servers)
+        self.generation += 1
+        self._online.set()
+
+    async def _on_closed(self) -> None:
+        # Whoever waits for the connection finds that it is closed, and opens another.
+        self._online.set()
+
+
+def bridge_error(error: Exception, doing: str) -> BridgeError:
+    """Return the error of ours that says what `error` means for `doing`."""
+    code = getattr(error, "err_code", None)
+    if isinstance(error, nats_errors.MaxPayloadError) or code == _MESSAGE_TOO_LARGE:
+        return PayloadTooLargeError(f"{doing}: the message is too large for NATS ({error})")
+    if code == _WRONG_SEQUENCE:
+        return WrongSequenceError(f"{doing}: {error}")
+    if isinstance(error, asyncio.TimeoutError):
+        return BridgeTimeoutError(f"{doing}: NATS did not answer in time")
+    return BridgeError(f"{doing}: {getattr(error, 'description', None) or error}")
+
+
+async def _bounded(operation: Awaitable[ResultT], timeout: float) -> ResultT:
+    """Do what `wait_for` does, but neither wait for nats to heed the cancelling nor leave its last error unread."""
+    task = asyncio.ensure_future(operation)
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+        if task.done():
+            return task.result()
+        raise asyncio.TimeoutError
+    finally:
+        task.add_done_callback(_read_error)
+        task.cancel()
+
+
+def _read_error(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def _passes(error: Exception) -> bool:
+    """Return whether it may be different next time: an election, a restart, a lost connection."""
+    if isinstance(error, js_errors.APIError):
+        return isinstance(error, js_errors.ServiceUnavailableError)
+    return not isinstance(error, _FINAL)
+
+
+async def _abandon(client: Client, opening: asyncio.Future[None]) -> None:
+    opening.cancel()
+    await asyncio.wait({opening}, timeout=CLOSE_GRACE)
+    await _close(client, CLOSE_GRACE)
+
+
+async def _close(client: Client, timeout: float) -> None:
+    try:
+        # Not drain(): it raises while reconnecting, and leaves the client open on a server that hangs.
+        await asyncio.wait_for(client.close(), timeout)
+    except _FOREIGN as exc:
+        logger.warning("the connection to NATS was not closed in good order: %s", str(exc) or type(exc).__name__)

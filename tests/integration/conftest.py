@@ -1,0 +1,62 @@
+"""Real servers for the integration tests."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import nats
+import psutil
+import pytest
+
+from flow_client.local.nats_server import NatsServer
+from flow_client.local.streams import ensure_streams
+
+
+async def _create_streams(url):
+    connection = await nats.connect(url)
+    try:
+        await ensure_streams(connection.jetstream())
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="module")
+def nats_server(tmp_path_factory):
+    """A nats-server of the module's own, with the streams of the contract."""
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        asyncio.run(_create_streams(server.url))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def components():
+    """The manifest of components that end in every way an execution can end."""
+    return Path(__file__).parent / "components" / "components.toml"
+
+
+def _is_running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """A function that waits until a condition holds and says whether it did."""
+
+    def wait(holds, seconds=5.0):
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def gone(eventually):
+    """A function that waits until processes have ended and says whether they did."""
+    return lambda *pids: eventually(lambda: not any(map(_is_running, pids)), 15)

@@ -1,0 +1,139 @@
+"""Taking an execution's input exactly once (contract section 2)."""
+
+import threading
+import time
+import uuid
+
+import pytest
+from support.bus import Bus
+
+from flow_client import BridgeError, BridgeTimeoutError, MalformedInputError, NatsBridge
+
+
+@pytest.fixture
+def bus(nats_server):
+    return Bus(nats_server.url)
+
+
+@pytest.fixture
+def bridge(nats_server):
+    with NatsBridge(nats_server.url) as bridge:
+        yield bridge
+
+
+@pytest.fixture
+def execution_id():
+    return str(uuid.uuid4())
+
+
+def test_the_input_is_taken_once_and_reported_running(bridge, bus, execution_id):
+    bus.put_input(execution_id, b'{"input_data": {"a": 1}, "session_id": "s", "messages": [1], "state": {"b": 2}}')
+    content = bridge.fetch_execution_input(None, execution_id)
+    assert (content.input_data, content.session_id, content.messages, content.state) == ({"a": 1}, "s", [1], {"b": 2})
+    assert not bus.input_waits(execution_id)
+    assert bus.statuses(execution_id) == ["running"]
+    assert not [info for info in bus.consumers() if execution_id in info.name]
+    with pytest.raises(BridgeTimeoutError, match=execution_id) as caught:
+        bridge.fetch_execution_input(None, execution_id, timeout=0.2)
+    assert caught.value.execution_id == execution_id
+
+
+def test_what_was_not_sent_has_the_defaults_and_what_is_unknown_is_kept(bridge, bus, execution_id):
+    bus.put_input(execution_id, b'{"later": 1}')
+    content = bridge.fetch_execution_input(None, execution_id)
+    assert content.model_dump() == {"input_data": {}, "session_id": None, "messages": [], "state": {}, "later": 1}
+
+
+def test_an_input_that_comes_later_is_waited_for(bridge, bus, execution_id):
+    timer = threading.Timer(0.3, bus.put_input, (execution_id,))
+    timer.start()
+    assert bridge.fetch_execution_input(None, execution_id, timeout=20).input_data == {}
+    timer.join()
+
+
+def test_the_wait_for_an_input_ends_in_time(bridge, execution_id):
+    started = time.monotonic()
+    with pytest.raises(BridgeTimeoutError):
+        bridge.fetch_execution_input(None, execution_id, timeout=0.5)
+    assert 0.4 < time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("raw", [b"", b"no json", b"[]", b'{"messages": {}}', b"\xff"])
+def test_a_malformed_input_is_gone_and_never_reported_running(bridge, bus, execution_id, raw):
+    bus.put_input(execution_id, raw)
+    with pytest.raises(MalformedInputError) as caught:
+        bridge.fetch_execution_input(None, execution_id)
+    assert (caught.value.raw, caught.value.execution_id) == (raw, execution_id)
+    assert not bus.input_waits(execution_id)
+    assert bus.statuses(execution_id) == []
+
+
+def test_other_executions_keep_their_inputs(bridge, bus, execution_id):
+    bus.put_input(execution_id + "-2", b'{"input_data": 2}')
+    bus.put_input(execution_id, b'{"input_data": 1}')
+    assert bridge.fetch_execution_input(None, execution_id).input_data == 1
+    assert bus.input_waits(execution_id + "-2")
+
+
+def test_on_done_keeps_the_input_until_the_output_is_stored(bridge, bus, execution_id):
+    bus.put_input(execution_id)
+    bridge.fetch_execution_input(None, execution_id, ack="on_done")
+    assert bus.statuses(execution_id) == ["running"]
+    assert bus.input_waits(execution_id)
+    bridge.push_execution_output(None, execution_id, 1)
+    assert not bus.input_waits(execution_id)
+    assert not [info for info in bus.consumers() if execution_id in info.name]
+
+
+def test_closing_leaves_an_unfinished_input_to_the_successor(nats_server, bridge, bus, execution_id):
+    bus.put_input(execution_id)
+    with NatsBridge(nats_server.url) as predecessor:
+        predecessor.fetch_execution_input(None, execution_id, ack="on_done")
+    started = time.monotonic()
+    bridge.fetch_execution_input(None, execution_id)
+    assert time.monotonic() - started < 2
+    assert not bus.input_waits(execution_id)
+
+
+def test_a_successor_fences_off_its_predecessor(nats_server, bridge, bus, execution_id):
+    bus.put_input(execution_id)
+    with NatsBridge(nats_server.url) as predecessor:
+        predecessor.fetch_execution_input(None, execution_id, ack="on_done")
+        bridge.fetch_execution_input(None, execution_id, ack="on_done")
+        with pytest.raises(BridgeError, match="taken over"):
+            predecessor.push_execution_output(None, execution_id, "stale")
+    assert bus.input_waits(execution_id)
+    bridge.push_execution_output(None, execution_id, "fresh")
+    assert [payload["output"] for payload in bus.outputs(execution_id)] == ["fresh"]
+    assert not bus.input_waits(execution_id)
+
+
+def test_a_waiting_worker_gives_way_to_its_successor(nats_server, bridge, bus, execution_id):
+    errors = []
+
+    def wait():
+        with NatsBridge(nats_server.url) as waiting, pytest.raises(BridgeError) as caught:
+            waiting.fetch_execution_input(None, execution_id, timeout=20)
+        errors.append(caught.value)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not bus.consumers():
+        time.sleep(0.02)
+    bus_timer = threading.Timer(0.3, bus.put_input, (execution_id,))
+    bus_timer.start()
+    assert bridge.fetch_execution_input(None, execution_id, timeout=10).input_data == {}
+    thread.join(20)
+    bus_timer.join()
+    assert "taken over" in str(errors[0])
+
+
+def test_a_missing_work_queue_is_an_error_at_once(bridge, bus, execution_id):
+    config = bus._do(lambda js: js.stream_info("EXEC_INPUT")).config
+    bus._do(lambda js: js.delete_stream("EXEC_INPUT"))
+    try:
+        with pytest.raises(BridgeError, match="stream not found") as caught:
+            bridge.fetch_execution_input(None, execution_id, timeout=20)
+        assert not isinstance(caught.value, BridgeTimeoutError)
+    finally:
+        bus._do(lambda js: js.add_stream(config))

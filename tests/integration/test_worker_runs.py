@@ -1,0 +1,243 @@
+"""Workers as a container starts them: real processes with an environment."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from support.bus import Bus
+
+from flow_client import worker
+
+TESTS = Path(__file__).parents[1]
+LIMIT = 30
+
+
+@pytest.fixture
+def bus(nats_server):
+    return Bus(nats_server.url)
+
+
+@pytest.fixture
+def execution_id():
+    return str(uuid.uuid4())
+
+
+@pytest.fixture
+def start(nats_server, execution_id):
+    """Starts workers of the execution; none of them outlives the test."""
+    started = []
+
+    def start(handler="support.handlers:echo", **environment):
+        settings = {"NATS_URL": nats_server.url, "EXECUTION_ID": execution_id, **environment}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-X", "dev", "-m", "flow_client.worker", handler],
+                env={**os.environ, **{name: value for name, value in settings.items() if value}},
+                cwd=TESTS,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def _finish(process):
+    _, stderr = process.communicate(timeout=LIMIT)
+    return process.returncode, stderr
+
+
+def _wait_for(condition):
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_worker_takes_the_input_and_leaves_the_output(bus, start, execution_id):
+    bus.put_input(execution_id, b'{"input_data": [1], "session_id": "s"}')
+    assert _finish(start(DEPLOYMENT_ID="d-1")) == (0, "")
+    (output,) = bus.outputs(execution_id)
+    assert output["output"] == {"input": [1], "session": "s", "ids": [execution_id, "d-1"]}
+    assert (output["deployment_id"], output["error"]) == ("d-1", None)
+    assert bus.statuses(execution_id) == ["running"]
+    assert not bus.input_waits(execution_id)
+
+
+def test_a_result_has_usage_messages_and_state(bus, start, execution_id):
+    bus.put_input(execution_id, b'{"messages": ["first"], "state": {"before": 1}}')
+    assert _finish(start("support.handlers:everything")) == (0, "")
+    (output,) = bus.outputs(execution_id)
+    assert (output["output"], output["usage"]) == ("out", {"tokens": 3})
+    assert (output["messages"], output["state"]) == (["first", "m"], {"before": 1, "s": 1})
+    assert [(event["sequence"], event["event_type"]) for event in bus.events(execution_id)] == [
+        (1, "chunk"),
+        (2, "done"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind", "message"),
+    [
+        ("support.handlers:fail", "ValueError", "the \\udc80 is broken"),
+        ("support.handlers:leave", "SystemExit", "3"),
+        ("support.handlers:nan", "InvalidRequestError", "JSON"),
+        ("support.handlers:too_large", "PayloadTooLargeError", "bytes"),
+        ("support.handlers:coroutine", "TypeError", "async def"),
+        ("support.handlers:missing", "AttributeError", "missing"),
+        ("no.such.module:handler", "ModuleNotFoundError", "no"),
+    ],
+)
+def test_a_handler_that_fails_is_a_failed_output(bus, start, execution_id, handler, kind, message):
+    bus.put_input(execution_id)
+    assert _finish(start(handler)) == (0, "")
+    (output,) = bus.outputs(execution_id)
+    assert output["output"] is None
+    assert set(output["error"]) == {"type", "message", "traceback"}
+    assert output["error"]["type"] == kind
+    assert message in output["error"]["message"]
+    assert output["error"]["traceback"].startswith("Traceback")
+    assert not bus.input_waits(execution_id)
+
+
+def test_a_killed_worker_is_followed_at_once(bus, start, execution_id):
+    bus.put_input(execution_id, b'{"input_data": "again"}')
+    first = start("support.handlers:sleep")
+    _wait_for(lambda: bus.events(execution_id))
+    first.kill()
+    first.wait()
+    started = time.monotonic()
+    assert _finish(start()) == (0, "")
+    assert time.monotonic() - started < 5
+    assert [output["output"]["input"] for output in bus.outputs(execution_id)] == ["again"]
+    assert not bus.input_waits(execution_id)
+
+
+def test_a_frozen_worker_that_wakes_up_stores_no_second_output(bus, start, execution_id):
+    bus.put_input(execution_id)
+    frozen = start("support.handlers:wait_for_cancel", FLOW_GRACE_SECONDS="10")
+    _wait_for(lambda: bus.events(execution_id))
+    frozen.send_signal(signal.SIGSTOP)
+    assert _finish(start()) == (0, "")
+    frozen.send_signal(signal.SIGTERM)
+    frozen.send_signal(signal.SIGCONT)
+    code, stderr = _finish(frozen)
+    assert code == 74
+    assert "taken over" in stderr
+    assert len(bus.outputs(execution_id)) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_blocking_handler_is_stopped_after_the_grace_period(bus, start, execution_id, number):
+    bus.put_input(execution_id)
+    process = start("support.handlers:sleep", FLOW_GRACE_SECONDS="0.3")
+    _wait_for(lambda: bus.events(execution_id))
+    started = time.monotonic()
+    process.send_signal(number)
+    assert _finish(process) == (0, "")
+    assert time.monotonic() - started < 5
+    (output,) = bus.outputs(execution_id)
+    assert output["error"]["type"] == "Cancelled"
+    assert "time.sleep(60)" in output["error"]["traceback"]
+    assert not bus.input_waits(execution_id)
+
+
+def test_a_handler_that_goes_on_all_the_same_is_stopped_again(bus, start, execution_id):
+    bus.put_input(execution_id)
+    process = start("support.handlers:sleep_stubbornly", FLOW_GRACE_SECONDS="0.3")
+    _wait_for(lambda: bus.events(execution_id))
+    process.send_signal(signal.SIGTERM)
+    assert _finish(process) == (0, "")
+    assert [event["event_data"] for event in bus.events(execution_id)] == ["started", "went on", "went on"]
+
+
+def test_a_handler_that_asks_can_end_in_good_order(bus, start, execution_id):
+    bus.put_input(execution_id)
+    process = start("support.handlers:wait_for_cancel")
+    _wait_for(lambda: bus.events(execution_id))
+    process.send_signal(signal.SIGTERM)
+    assert _finish(process) == (0, "")
+    (output,) = bus.outputs(execution_id)
+    assert (output["output"], output["error"]) == ("tidied up", None)
+
+
+def test_a_worker_that_waits_for_its_input_stops_at_once(bus, start):
+    process = start()
+    _wait_for(bus.consumers)
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    code, stderr = _finish(process)
+    assert time.monotonic() - started < 3
+    assert (code, stderr) == (69, "flow_client.worker: the worker was stopped before it had an input\n")
+
+
+def test_a_malformed_input_has_an_exit_code(bus, start, execution_id):
+    bus.put_input(execution_id, b"{")
+    code, stderr = _finish(start())
+    assert code == 65
+    assert "malformed" in stderr
+    assert bus.statuses(execution_id) == []
+
+
+def test_no_input_has_an_exit_code(start):
+    code, stderr = _finish(start(FLOW_INPUT_TIMEOUT_SECONDS="0.3"))
+    assert code == 69
+    assert "no input" in stderr
+
+
+@pytest.mark.parametrize(
+    ("handler", "environment", "message"),
+    [
+        ("no-colon", {}, "package.module:name"),
+        ("m:f", {"EXECUTION_ID": ""}, "EXECUTION_ID"),
+        ("m:f", {"EXECUTION_ID": "*"}, "execution_id"),
+        ("m:f", {"NATS_URL": ""}, "NATS_URL"),
+        ("m:f", {"FLOW_GRACE_SECONDS": "soon"}, "FLOW_GRACE_SECONDS"),
+        ("m:f", {"FLOW_INPUT_TIMEOUT_SECONDS": "-1"}, "FLOW_INPUT_TIMEOUT_SECONDS"),
+    ],
+)
+def test_a_wrong_command_line_or_setting_has_an_exit_code(start, handler, environment, message):
+    code, stderr = _finish(start(handler, **environment))
+    assert code == 64
+    assert message in stderr
+    assert stderr.count("\n") == 1
+
+
+def test_a_server_that_is_away_has_an_exit_code(execution_id, capsys):
+    code = worker.run(lambda task: None, execution_id=execution_id, nats_url="nats://127.0.0.1:1", connect_timeout=0.3)
+    assert code == 69
+    assert "127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_stored_has_an_exit_code(nats_server, bus, execution_id, capsys):
+    bus.put_input(execution_id)
+    config = bus._do(lambda js: js.stream_info("EXEC_OUTPUT")).config
+    bus._do(lambda js: js.delete_stream("EXEC_OUTPUT"))
+    try:
+        code = worker.run(lambda task: None, execution_id=execution_id, nats_url=nats_server.url)
+    finally:
+        bus._do(lambda js: js.add_stream(config))
+    assert code == 74
+    assert "could not be stored" in capsys.readouterr().err
+    assert bus.input_waits(execution_id)
+
+
+def test_a_function_of_this_process_runs_in_this_thread(nats_server, bus, execution_id):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)]
+    bus.put_input(execution_id)
+    handled = []
+    assert worker.run(handled.append, execution_id=execution_id, nats_url=nats_server.url) == 0
+    assert handled[0].execution_id == execution_id
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)] == before
+    assert json.loads(bus.stored(f"exec.output.{execution_id}")[0].data)["output"] is None

@@ -1,0 +1,94 @@
+"""Payloads and ids (contract section 2)."""
+
+import json
+import uuid
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+
+import pytest
+
+from flow_client import InvalidRequestError, _messages
+
+ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+
+
+@pytest.mark.parametrize("given", [ID, uuid.UUID(ID)])
+def test_an_id_is_a_uuid_or_a_string(given):
+    assert _messages.execution_token(given) == ID
+
+
+@pytest.mark.parametrize("given", ["*", ">", "a.b", " ", "", "a/b", "..", "a\n", "a b", "é", "x" * 129, None, 5, b"a"])
+def test_what_is_no_id_never_becomes_a_subject(given):
+    with pytest.raises(InvalidRequestError, match="execution_id"):
+        _messages.execution_token(given)
+
+
+@pytest.mark.parametrize(("given", "sent"), [(None, None), ("d", "d"), (uuid.UUID(ID), ID)])
+def test_a_deployment_is_a_string_or_null(given, sent):
+    assert json.loads(_messages.output("e", given, output=1))["deployment_id"] == sent
+
+
+def test_any_other_deployment_is_refused():
+    with pytest.raises(InvalidRequestError, match="deployment_id"):
+        _messages.output("e", 5, output=1)
+
+
+class Colour(Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    "value", [datetime(2026, 1, 5, tzinfo=timezone.utc), Decimal("1.50"), uuid.UUID(ID), {1}, b"x", Colour.RED]
+)
+def test_what_json_has_no_type_for_is_sent_as_str(value):
+    assert json.loads(_messages.encode({"v": [value]})) == {"v": [str(value)]}
+
+
+def test_what_json_has_a_type_for_is_sent_as_it_is():
+    value = {"s": "é\u2028", "i": 2**70, "f": 1.5, "b": True, "n": None, "l": [1, (2, 3)]}
+    assert json.loads(_messages.encode(value)) == {**value, "l": [1, [2, 3]]}
+
+
+_circular: list = []
+_circular.append(_circular)
+_deep: list = []
+for _ in range(100_000):
+    _deep = [_deep]
+
+
+class Unprintable:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), {"a": float("-inf")}, _circular, _deep, "\ud800", {(1, 2): 3}, Unprintable()],
+    ids=["nan", "inf", "-inf", "circular", "deep", "surrogate", "key", "unprintable"],
+)
+def test_what_cannot_be_sent_is_refused(value):
+    with pytest.raises(InvalidRequestError, match="cannot be sent as JSON"):
+        _messages.encode(value)
+
+
+def test_an_event_waits_for_its_number():
+    draft = _messages.event("e", "chunk", {"n": 1})
+    first, second = json.loads(draft.numbered(1)), json.loads(draft.numbered(2))
+    assert list(first) == ["execution_id", "sequence", "event_type", "event_data", "timestamp"]
+    assert (first["sequence"], second["sequence"]) == (1, 2)
+    assert {**first, "sequence": 2} == second
+
+
+@pytest.mark.parametrize("name", ["", None, 5, b"x"])
+def test_an_event_type_and_a_status_are_non_empty_strings(name):
+    with pytest.raises(InvalidRequestError, match="event_type"):
+        _messages.event("e", name, {})
+    with pytest.raises(InvalidRequestError, match="status"):
+        _messages.status("e", name)
+
+
+def test_the_timestamp_is_iso_8601_in_utc():
+    sent = datetime.fromisoformat(json.loads(_messages.status("e", "running"))["timestamp"])
+    assert sent.utcoffset() == timedelta(0)
+    assert abs(datetime.now(timezone.utc) - sent) < timedelta(seconds=5)
