@@ -1,0 +1,228 @@
+"""The local platform's HTTP API: every operation of `openapi.yaml`."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request, Response
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from flow_client import models
+from flow_client._generated import operations
+from flow_client._operation import Operation
+from flow_client.local import problems
+from flow_client.local.auth import Authentication
+from flow_client.local.engine import Engine
+from flow_client.local.manifest import Manifest
+from flow_client.local.records import Record
+from flow_client.local.settings import ServiceSettings
+from flow_client.local.submission import Submission
+
+MAX_WAIT = 30.0
+MAX_TIMEOUT = 7 * 24 * 3600.0
+INLINE_TIMEOUT = 300.0
+# The runner ends an execution at its time limit; the answer waits a little for that to be recorded.
+_INLINE_MARGIN = 30.0
+_PATTERNS = {p.name: p.pattern for operation in operations.OPERATIONS for p in operation.path_parameters}
+
+Id = Annotated[str, Path(pattern=_PATTERNS["execution_id"])]
+Version = Annotated[str, Path(pattern=_PATTERNS["version"])]
+
+
+@dataclass
+class Caller:
+    """What a request's headers and token say beside its body."""
+
+    request: Request
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None
+    billing_txn_id: Annotated[str | None, Header(alias="X-Parent-Billing-Txn-Id")] = None
+
+    def submission(self, **what: Any) -> Submission:
+        """Return the request to run a component, on the account of this caller."""
+        claims = self.request.state.claims
+        return Submission(
+            org_id=claims.org_id,
+            workspace_id=claims.workspace_id,
+            path=self.request.url.path,
+            idempotency_key=self.idempotency_key,
+            billing_txn_id=self.billing_txn_id,
+            **what,
+        )
+
+
+CallerArgument = Annotated[Caller, Depends()]
+SubmitRequest = models.CodeBlockExecutionRequest | models.WorkflowExecutionRequest | models.AgentExecutionRequest
+
+
+class Api:
+    """The endpoints, one for each operation and named like it."""
+
+    def __init__(self, engine: Engine, manifest: Manifest, settings: ServiceSettings) -> None:
+        self._engine = engine
+        self._manifest = manifest
+        self._settings = settings
+
+    async def submit_code_block_execution(
+        self, code_block_id: Id, body: models.CodeBlockExecutionRequest, caller: CallerArgument
+    ) -> Response:
+        """Submit a code block for execution."""
+        return await self._submit("code_block", code_block_id, body, body.input_parameters, caller)
+
+    async def submit_workflow_execution(
+        self, workflow_id: Id, body: models.WorkflowExecutionRequest, caller: CallerArgument
+    ) -> Response:
+        """Submit a workflow for execution."""
+        return await self._submit("workflow", workflow_id, body, body.input_data, caller)
+
+    async def submit_agent_execution(
+        self, agent_id: Id, body: models.AgentExecutionRequest, caller: CallerArgument
+    ) -> Response:
+        """Submit an agent for execution in a process of its own."""
+        return await self._submit("agent", agent_id, body, body.input_data, caller)
+
+    async def get_execution_status(
+        self, execution_id: Id, request: Request, prefer: Annotated[str | None, Header()] = None
+    ) -> Response:
+        """Read the status record of an execution, at once or after it has changed."""
+        record = await self._record(execution_id, request)
+        seconds = _preferred_wait(prefer)
+        if seconds is None:
+            return _json(await self._engine.describe(record))
+        if not record.is_terminal:
+            record = await self._engine.wait_for_change(record, seconds)
+        return _json(await self._engine.describe(record), headers={"Preference-Applied": "wait"})
+
+    async def cancel_execution(self, execution_id: Id, request: Request) -> Response:
+        """Cancel an execution that has not ended."""
+        record = await self._engine.cancel(await self._record(execution_id, request))
+        return _json({"execution_id": record.execution_id, "status": record.status})
+
+    async def execute_agent(self, agent_id: Id, body: models.AgentCallRequest, caller: CallerArgument) -> Response:
+        """Run an agent and answer with its output."""
+        if body.execution_mode != "inline":
+            message = f"is {body.execution_mode!r}; only 'inline' is executed here, submit an execution instead"
+            raise problems.invalid(("body", "execution_mode"), message)
+        result = await self._run_inline("agent", agent_id, body, caller)
+        return _json({name: result[name] for name in ("output", "usage", "messages")})
+
+    async def execute_transform(
+        self, transform_id: Id, body: models.TransformCallRequest, caller: CallerArgument
+    ) -> Response:
+        """Run a transform and answer with its result."""
+        result = await self._run_inline("transform", transform_id, body, caller)
+        return _json(result["output"])
+
+    async def get_service_skills(self, service_id: Id) -> Response:
+        """Read the skills that a service publishes."""
+        return self._skills(service_id, None)
+
+    async def get_service_skills_version(self, service_id: Id, version: Version) -> Response:
+        """Read the skills that one version of a service publishes."""
+        return self._skills(service_id, version)
+
+    async def _submit(
+        self, kind: str, component_id: str, body: SubmitRequest, input_data: dict[str, Any], caller: Caller
+    ) -> Response:
+        self._require(kind, component_id)
+        if body.ring_id != self._settings.ring_id:
+            message = f"is {body.ring_id!r}, which has no runner; the ring here is {self._settings.ring_id!r}"
+            raise problems.invalid(("body", "ring_id"), message)
+        if body.timeout_seconds > MAX_TIMEOUT:
+            message = f"is {body.timeout_seconds:g}; at most {MAX_TIMEOUT:g} seconds are possible here"
+            raise problems.invalid(("body", "timeout_seconds"), message)
+        submission = caller.submission(
+            kind=kind,
+            component_id=component_id,
+            ring_id=body.ring_id,
+            timeout_seconds=body.timeout_seconds,
+            lifecycle_event=body.lifecycle_event,
+            input_data=input_data,
+            config=body.config,
+            body=body.model_dump(),
+        )
+        record = await self._engine.submit(submission)
+        return _json({"execution_id": record.execution_id, "status": record.status}, 202)
+
+    async def _run_inline(
+        self,
+        kind: str,
+        component_id: str,
+        body: models.AgentCallRequest | models.TransformCallRequest,
+        caller: Caller,
+    ) -> dict[str, Any]:
+        self._require(kind, component_id)
+        submission = caller.submission(
+            kind=kind,
+            component_id=component_id,
+            ring_id=self._settings.ring_id,
+            timeout_seconds=INLINE_TIMEOUT,
+            lifecycle_event=f"{kind}_run",
+            input_data=body.input_data,
+            config={},
+            body=body.model_dump(),
+        )
+        record = await self._engine.submit(submission)
+        record = await self._engine.wait_for_end(record, INLINE_TIMEOUT + _INLINE_MARGIN)
+        result = await self._engine.describe(record)
+        if record.status == "completed":
+            return result
+        # Not a 5xx: clients send those again, and the same idempotency key can only bring the same failure.
+        message = f"{kind} {component_id!r} ended as {record.status}"
+        detail = {"message": message, "execution_id": record.execution_id, "error": result["error"]}
+        raise HTTPException(422, detail)
+
+    async def _record(self, execution_id: str, request: Request) -> Record:
+        claims = request.state.claims
+        record = await self._engine.find(execution_id)
+        if record is None or (record.org_id, record.workspace_id) != (claims.org_id, claims.workspace_id):
+            raise HTTPException(404, f"There is no execution {execution_id!r}.")
+        return record
+
+    def _require(self, kind: str, component_id: str) -> None:
+        if self._manifest.find(kind, component_id) is None:
+            raise HTTPException(404, f"There is no {kind} {component_id!r} in {self._manifest.path.name}.")
+
+    def _skills(self, service_id: str, version: str | None) -> Response:
+        service = self._manifest.find_service(service_id, version)
+        if service is None:
+            which = f"service {service_id!r}" + (f" of version {version!r}" if version else "")
+            raise HTTPException(404, f"There is no {which} in {self._manifest.path.name}.")
+        return _json(service.skills)
+
+
+def create_app(api: Api, signing_key: str) -> FastAPI:
+    """Return the application with a route for each operation of the specification."""
+    app = FastAPI(
+        title="Flow platform, local",
+        dependencies=[Depends(Authentication(signing_key))],
+        responses={"default": {"model": models.ErrorResponse}},
+    )
+    problems.install(app)
+    for operation in operations.OPERATIONS:
+        _add_route(app, operation, getattr(api, operation.operation_id))
+    return app
+
+
+def _add_route(app: FastAPI, operation: Operation[Any], endpoint: Callable[..., Any]) -> None:
+    is_model = issubclass(operation.answer, (BaseModel, dict))
+    app.add_api_route(
+        operation.path,
+        endpoint,
+        methods=[operation.method],
+        status_code=operation.success,
+        operation_id=operation.operation_id,
+        response_model=operation.answer if is_model else Any,
+        openapi_extra={"x-retry": operation.retry},
+    )
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(to_json(content), status, headers, "application/json")
+
+
+def _preferred_wait(prefer: str | None) -> float | None:
+    """Return the seconds of `Prefer: wait=N` (RFC 7240 section 4.3), at most `MAX_WAIT`; None without it."""
+    found = re.search(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})(?![\w.])', prefer or "", re.IGNORECASE)
+    return min(float(found[1]), MAX_WAIT) if found else None

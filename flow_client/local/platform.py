@@ -1,0 +1,232 @@
+"""The local platform: nats-server, API and runner as child processes."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flow_client.local import tokens
+from flow_client.local.delivery import WORKER_GRACE
+from flow_client.local.errors import LocalPlatformError
+from flow_client.local.handlers import check_handlers
+from flow_client.local.manifest import ID_PATTERN, load
+from flow_client.local.nats_server import NatsServer
+from flow_client.local.processes import GuardedProcess
+from flow_client.local.settings import (
+    DEFAULT_ORG_ID,
+    DEFAULT_RING_ID,
+    DEFAULT_WORKSPACE_ID,
+    ServiceSettings,
+    default_max_workers,
+)
+from flow_client.local.store import Store
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from flow_client.client import PlatformClient
+
+START_TIMEOUT = 30.0
+_HOST = "127.0.0.1"
+# The runner waits for workers of executions that were cancelled a moment ago.
+_RUNNER_GRACE = WORKER_GRACE + 2
+_API_GRACE = 3.0
+
+
+class LocalPlatform:
+    """A real small platform on this machine; use it as a context manager.
+
+    Its processes end with this one, whatever ends that. In a fork of this process it does nothing.
+
+    Args:
+        components: the manifest, a TOML file; see `flow_client.local.manifest`.
+        store_dir: where executions, logs and the signing key are kept; a temporary folder, removed at the end, if None.
+        nats_url: a NATS server with JetStream that is running already; one is started if None.
+        port: the API's port on the loopback interface; 0 for one that is free.
+        max_workers: how many executions run at the same time; twice the CPUs, but at least four, if None.
+        org_id: the organisation that tokens are issued for.
+        workspace_id: the workspace that tokens are issued for.
+        ring_id: the ring that the runner serves.
+    """
+
+    def __init__(
+        self,
+        components: Path | str,
+        *,
+        store_dir: Path | str | None = None,
+        nats_url: str | None = None,
+        port: int = 0,
+        max_workers: int | None = None,
+        org_id: str = DEFAULT_ORG_ID,
+        workspace_id: str = DEFAULT_WORKSPACE_ID,
+        ring_id: str = DEFAULT_RING_ID,
+    ) -> None:
+        self.org_id = _identifier("org_id", org_id)
+        self.workspace_id = _identifier("workspace_id", workspace_id)
+        self.ring_id = _identifier("ring_id", ring_id)
+        self._components = Path(components).resolve()
+        self._store = Store(store_dir)
+        self._nats_url = nats_url
+        self._port = port
+        self._max_workers = default_max_workers() if max_workers is None else max_workers
+        self._pid: int | None = None
+        self._settings: ServiceSettings | None = None
+        self._nats: NatsServer | None = None
+        self._api: GuardedProcess | None = None
+        self._runner: GuardedProcess | None = None
+
+    @property
+    def base_url(self) -> str:
+        """The address of the API."""
+        return self._running_settings.api_url
+
+    @property
+    def nats_url(self) -> str:
+        """The address of NATS; it holds a secret."""
+        return self._running_settings.nats_url
+
+    @property
+    def auth_token(self) -> str:
+        """A new token for the platform's organisation and workspace."""
+        return self.issue_token()
+
+    @property
+    def nats(self) -> NatsServer | None:
+        """The nats-server that was started here, None when one was given."""
+        return self._nats
+
+    def issue_token(
+        self, org_id: str | None = None, workspace_id: str | None = None, expires_in: float = tokens.DEFAULT_LIFETIME
+    ) -> str:
+        """Return a token that ends in `expires_in` seconds; one that has ended already if that is not above 0."""
+        key = self._running_settings.signing_key
+        return tokens.issue(key, org_id or self.org_id, workspace_id or self.workspace_id, expires_in)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that point a client here (contract section 1), and RING_ID for submissions."""
+        return {
+            "PLATFORM_API_URL": self.base_url,
+            "AUTH_TOKEN": self.auth_token,
+            "ORG_ID": self.org_id,
+            "WORKSPACE_ID": self.workspace_id,
+            "NATS_URL": self.nats_url,
+            "RING_ID": self.ring_id,
+        }
+
+    def client(self, **settings: Any) -> PlatformClient:
+        """Return a client of this platform; `settings` are further arguments of `PlatformClient`."""
+        from flow_client.client import PlatformClient  # noqa: PLC0415 - a platform alone needs no client
+
+        here = {
+            "base_url": self.base_url,
+            "auth_token": self.auth_token,
+            "org_id": self.org_id,
+            "workspace_id": self.workspace_id,
+            "nats_url": self.nats_url,
+        }
+        return PlatformClient(**{**here, **settings})
+
+    def start(self) -> Self:
+        """Start all processes and return when they are ready.
+
+        Raises:
+            ManifestError: the manifest is not usable; nothing was started.
+            LocalPlatformError: a process did not start; the message has the tail of its log.
+        """
+        if self._pid is not None:
+            return self
+        manifest = load(self._components)
+        check_handlers(manifest)
+        self._pid = os.getpid()
+        atexit.register(self.stop)
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End all processes, in order and in bounded time. Can be called twice; does nothing in a fork."""
+        if self._pid != os.getpid():
+            return
+        for process in (self._runner, self._api, self._nats):
+            if process is not None:
+                process.stop()
+        self._runner = self._api = self._nats = self._settings = None
+        self._store.close()
+        atexit.unregister(self.stop)
+        self._pid = None
+
+    def unexpected_end(self) -> LocalPlatformError | None:
+        """Return what went wrong if one of the processes ended by itself, else None."""
+        processes = (self._nats, self._api, self._runner)
+        ends = (process.unexpected_end() for process in processes if process is not None)
+        return next(filter(None, ends), None)
+
+    def _start(self) -> None:
+        store = self._store.open()
+        self._settings = ServiceSettings(
+            components=str(self._components),
+            store=str(store),
+            nats_url=self._nats_url or "",
+            signing_key=self._store.signing_key(),
+            ring_id=self.ring_id,
+            port=self._port,
+            max_workers=self._max_workers,
+        )
+        if self._nats_url is None:
+            self._nats = NatsServer(store / "nats").start()
+            self._settings = replace(self._settings, nats_url=self._nats.url)
+        self._start_api()
+        self._start_runner()
+
+    def _start_api(self) -> None:
+        self._api = self._service("api_service", _API_GRACE)
+        port = self._api.announcement(START_TIMEOUT)["port"]
+        self._settings = replace(self._running_settings, port=port, api_url=f"http://{_HOST}:{port}")
+
+    def _start_runner(self) -> None:
+        self._runner = self._service("runner", _RUNNER_GRACE)
+        self._runner.announcement(START_TIMEOUT)
+
+    def _service(self, name: str, grace: float) -> GuardedProcess:
+        settings = self._running_settings
+        return GuardedProcess(
+            [sys.executable, "-m", f"flow_client.local.{name}"],
+            log=Path(settings.store) / f"{name}.log",
+            env={**os.environ, **settings.environment()},
+            announces=True,
+            grace=grace,
+        )
+
+    @property
+    def _running_settings(self) -> ServiceSettings:
+        if self._settings is None:
+            raise LocalPlatformError("the local platform is not running; use it in a with statement or call start()")
+        return self._settings
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        where = self._settings.api_url if self._settings else "not running"
+        return f"<LocalPlatform {where} components={str(self._components)!r}>"
+
+
+def _identifier(name: str, value: str) -> str:
+    if re.fullmatch(ID_PATTERN, value):
+        return value
+    raise LocalPlatformError(f"{name} is {value!r}; it must match {ID_PATTERN}")

@@ -1,0 +1,140 @@
+"""The records of executions: a key-value bucket, changed by compare-and-set."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+
+from flow_client._generated.operations import EXECUTION_STATUS_UPDATE_SUBJECT
+from flow_client._model import TERMINAL_STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nats.js import JetStreamContext
+    from nats.js.kv import KeyValue
+
+BUCKET = "EXECUTIONS"
+CHANGES_SUBJECT = f"$KV.{BUCKET}.*"
+_ORDER = ("pending", "queued", "running")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the platform knows about an execution. Its output stays in the output stream, at `output_sequence`."""
+
+    execution_id: str
+    org_id: str
+    workspace_id: str
+    kind: str
+    component_id: str
+    ring_id: str
+    timeout_seconds: float
+    lifecycle_event: str
+    billing_txn_id: str
+    created_at: str
+    status: str = "pending"
+    dispatched_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    deliveries: int = 0
+    output_sequence: int | None = None
+    error: dict[str, object] | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the execution has ended; its record does not change any more."""
+        return self.status in TERMINAL_STATUSES
+
+    def with_status(self, status: str, **changes: object) -> Record:
+        """Return the record at `status` with other fields changed; an earlier status than it has is not taken."""
+        if status in _ORDER and self.status in _ORDER and _ORDER.index(status) < _ORDER.index(self.status):
+            status = self.status
+        return dataclasses.replace(self, status=status, **changes)  # type: ignore[arg-type]
+
+    def ended(self, status: str, **changes: object) -> Record:
+        """Return the record at the terminal `status`, ended now unless `changes` say when."""
+        return self.with_status(status, **{"finished_at": now(), **changes})
+
+    def to_bytes(self) -> bytes:
+        """Return the record as it is stored."""
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Record:
+        """Return the record that was stored as `data`."""
+        return cls(**json.loads(data))
+
+
+def now() -> str:
+    """Return the time in UTC, as records have it."""
+    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def moment(text: str) -> datetime:
+    """Return a record's time as a `datetime`."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+class Executions:
+    """The bucket of records. A terminal record is final, and its status is published for those who follow events."""
+
+    def __init__(self, js: JetStreamContext, bucket: KeyValue) -> None:
+        self._js = js
+        self._bucket = bucket
+
+    @classmethod
+    async def open(cls, js: JetStreamContext) -> Executions:
+        """Return the bucket, created if there is none."""
+        return cls(js, await js.create_key_value(bucket=BUCKET, direct=True))
+
+    async def create(self, record: Record) -> bool:
+        """Store a new record; return False, and change nothing, if the execution has one already."""
+        try:
+            await self._bucket.create(record.execution_id, record.to_bytes())
+        except KeyWrongLastSequenceError:
+            return False
+        return True
+
+    async def find(self, execution_id: str) -> Record | None:
+        """Return an execution's record, None if there is none."""
+        record, _ = await self._read(execution_id)
+        return record
+
+    async def change(self, execution_id: str, change: Callable[[Record], Record]) -> Record | None:
+        """Apply `change` to a record that is not terminal and return what is stored then; None without a record.
+
+        `change` is called again when somebody else changed the record in between.
+        """
+        while True:
+            record, revision = await self._read(execution_id)
+            if record is None or record.is_terminal:
+                return record
+            changed = change(record)
+            if changed == record:
+                return record
+            try:
+                await self._bucket.update(execution_id, changed.to_bytes(), last=revision)
+            except KeyWrongLastSequenceError:
+                continue
+            if changed.is_terminal:
+                await self._announce(changed)
+            return changed
+
+    async def _announce(self, record: Record) -> None:
+        await self._js.publish(
+            EXECUTION_STATUS_UPDATE_SUBJECT.format(execution_id=record.execution_id),
+            json.dumps({"execution_id": record.execution_id, "status": record.status, "timestamp": now()}).encode(),
+        )
+
+    async def _read(self, execution_id: str) -> tuple[Record | None, int]:
+        try:
+            entry = await self._bucket.get(execution_id)
+        except KeyNotFoundError:
+            return None, 0
+        return Record.from_bytes(entry.value or b""), entry.revision or 0

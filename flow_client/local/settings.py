@@ -1,0 +1,52 @@
+"""What the processes of the local platform are told, by their environment: it holds secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLE = "FLOW_LOCAL_SETTINGS"
+DEFAULT_ORG_ID = "local-org"
+DEFAULT_WORKSPACE_ID = "local-workspace"
+DEFAULT_RING_ID = "local-ring"
+_WORKERS_AT_LEAST = 4
+_WORKERS_PER_CPU = 2
+
+
+def default_max_workers() -> int:
+    """Return how many executions run at the same time on this machine if nobody says."""
+    return max(_WORKERS_AT_LEAST, _WORKERS_PER_CPU * (os.cpu_count() or 1))
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """The settings of the API and of the runner. `api_url` is empty until the API listens."""
+
+    components: str
+    store: str
+    nats_url: str = field(repr=False)
+    signing_key: str = field(repr=False)
+    ring_id: str = DEFAULT_RING_ID
+    port: int = 0
+    max_workers: int = 1
+    api_url: str = ""
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the logs of the executions' workers are."""
+        return Path(self.store) / "logs"
+
+    def environment(self) -> dict[str, str]:
+        """Return the variable that hands these settings to a process."""
+        return {VARIABLE: json.dumps(asdict(self))}
+
+
+def from_environment(environ: Mapping[str, str] = os.environ) -> ServiceSettings:
+    """Return the settings that this process was started with."""
+    return ServiceSettings(**json.loads(environ[VARIABLE]))

@@ -1,0 +1,62 @@
+"""The folder where a local platform keeps what it has to know after a restart."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+from flow_client.local.errors import LocalPlatformError
+
+
+class Store:
+    """A folder of one platform at a time: `folder`, or a temporary one for each time it is opened."""
+
+    def __init__(self, folder: Path | str | None) -> None:
+        self._kept = None if folder is None else Path(folder).resolve()
+        self._folder: Path | None = None
+        self._lock: int | None = None
+
+    def open(self) -> Path:
+        """Make the folder if need be, lock it and return it.
+
+        Raises:
+            LocalPlatformError: another platform uses it; JetStream does not notice that itself.
+        """
+        self._folder = self._kept or Path(tempfile.mkdtemp(prefix="flow-local-"))
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            self._release()
+            raise LocalPlatformError(f"{self._folder} is in use by another platform; give this one another") from exc
+        return self._folder
+
+    def close(self) -> None:
+        """Unlock the folder, and remove it if it is a temporary one. Can be called twice."""
+        if self._lock is not None:
+            # Unlocked for forks of this process too, which have the same lock and would only hold it.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._release()
+        if self._folder is not None and self._kept is None:
+            shutil.rmtree(self._folder)
+        self._folder = None
+
+    def signing_key(self) -> str:
+        """Return the key that tokens are signed with, made at first use: tokens outlive a restart."""
+        if self._folder is None:
+            raise LocalPlatformError("the store is not open")
+        path = self._folder / "signing.key"
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+                file.write(secrets.token_hex(32))
+        return path.read_text(encoding="ascii")
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

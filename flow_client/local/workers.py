@@ -1,0 +1,56 @@
+"""How an execution's worker is started: its command and its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from typing import TYPE_CHECKING
+
+from flow_client.local import tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flow_client.local.manifest import Component
+    from flow_client.local.records import Record
+    from flow_client.local.settings import ServiceSettings
+
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")
+_INHERITED_PREFIX = "LC_"
+_TOKEN_MARGIN = 3600.0
+
+
+def deployment_id(kind: str, component_id: str) -> str:
+    """Return the id of the one deployment that a component has here."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"flow-local:{kind}/{component_id}"))
+
+
+def command(component: Component) -> list[str]:
+    """Return the command that runs one execution of `component`."""
+    return [sys.executable, "-m", "flow_client.worker", component.handler]
+
+
+def base_environment(folder: Path) -> dict[str, str]:
+    """Return what a container's environment has for any component: nothing of the caller's settings leaks in."""
+    inherited = {k: v for k, v in os.environ.items() if k in _INHERITED or k.startswith(_INHERITED_PREFIX)}
+    python_path = [str(folder), *filter(None, [inherited.get("PYTHONPATH")])]
+    return {**inherited, "PYTHONPATH": os.pathsep.join(python_path)}
+
+
+def environment(record: Record, component: Component, folder: Path, settings: ServiceSettings) -> dict[str, str]:
+    """Return the environment of the worker that runs the execution of `record`."""
+    lifetime = record.timeout_seconds + _TOKEN_MARGIN
+    return {
+        **base_environment(folder),
+        "PLATFORM_API_URL": settings.api_url,
+        "AUTH_TOKEN": tokens.issue(settings.signing_key, record.org_id, record.workspace_id, lifetime),
+        "ORG_ID": record.org_id,
+        "WORKSPACE_ID": record.workspace_id,
+        "NATS_URL": settings.nats_url,
+        "EXECUTION_ID": record.execution_id,
+        "DEPLOYMENT_ID": deployment_id(record.kind, record.component_id),
+        "PARENT_BILLING_TXN_ID": record.billing_txn_id,
+        "LIFECYCLE_EVENT": record.lifecycle_event,
+        **component.env,
+    }

@@ -1,0 +1,288 @@
+"""The local platform starts, survives the death of its parts, and leaves nothing behind."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from flow_client.local import LocalPlatform, LocalPlatformError
+
+
+@pytest.fixture
+def platform(components, tmp_path):
+    with LocalPlatform(components, store_dir=tmp_path / "store", max_workers=2) as platform:
+        yield platform
+
+
+def submit(environment, component_id, data):
+    url = (
+        f"{environment['PLATFORM_API_URL']}/api/v1/orgs/{environment['ORG_ID']}"
+        f"/workspaces/{environment['WORKSPACE_ID']}/workflows/{component_id}/executions"
+    )
+    body = {
+        "input_data": data,
+        "config": {},
+        "lifecycle_event": "workflow",
+        "ring_id": environment["RING_ID"],
+        "timeout_seconds": 60,
+    }
+    headers = {"Authorization": f"Bearer {environment['AUTH_TOKEN']}"}
+    answer = requests.post(url, json=body, headers=headers, timeout=10)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["execution_id"]
+
+
+def read(environment, execution_id):
+    url = (
+        f"{environment['PLATFORM_API_URL']}/api/v1/orgs/{environment['ORG_ID']}"
+        f"/workspaces/{environment['WORKSPACE_ID']}/executions/{execution_id}"
+    )
+    headers = {"Authorization": f"Bearer {environment['AUTH_TOKEN']}"}
+    answer = requests.get(url, headers=headers, timeout=20)
+    return answer.json() if answer.ok else {"status": f"HTTP {answer.status_code}"}
+
+
+def family(pid):
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+
+def kill_command_of(guarded):
+    (command,) = psutil.Process(guarded.guard_pid).children()
+    command.kill()
+    guarded.wait(5)
+
+
+# --- what is left behind
+
+
+def test_stop_leaves_no_process_and_no_temporary_folder(components, gone):
+    before = set(family(os.getpid()))
+    with LocalPlatform(components) as platform:
+        store = Path(platform._settings.store)
+        submit(platform.environment(), "sleep", {})
+        time.sleep(0.5)
+        pids = set(family(os.getpid())) - before
+        assert len(pids) >= 6
+        assert store.exists()
+    assert gone(*pids)
+    assert not store.exists()
+
+
+def test_stop_can_be_called_twice_and_the_platform_started_again(components):
+    platform = LocalPlatform(components)
+    assert platform.start() is platform.start()
+    platform.stop()
+    platform.stop()
+    with platform:
+        assert requests.get(f"{platform.base_url}/openapi.json", timeout=10).ok
+
+
+def test_stop_in_a_fork_leaves_the_platform_alone(platform):
+    child = os.fork()
+    if child == 0:
+        platform.stop()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert requests.get(f"{platform.base_url}/openapi.json", timeout=10).ok
+
+
+def test_exception_in_the_block_ends_the_platform(components, gone):
+    before = set(family(os.getpid()))
+    pids = []
+
+    def fail_inside():
+        with LocalPlatform(components):
+            pids.extend(set(family(os.getpid())) - before)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail_inside()
+    assert pids
+    assert gone(*pids)
+
+
+def test_platform_that_is_not_running_says_so(components):
+    with pytest.raises(LocalPlatformError, match="is not running"):
+        LocalPlatform(components).environment()
+
+
+def test_service_that_does_not_start_is_an_error_with_its_log(platform, components, gone):
+    port = int(platform.base_url.rpartition(":")[2])
+    before = set(family(os.getpid()))
+    with pytest.raises(LocalPlatformError, match=r"(?s)api_service ended with exit code 1 .*Address already in use"):
+        LocalPlatform(components, port=port).start()
+    assert gone(*set(family(os.getpid())) - before)
+
+
+def test_nats_that_does_not_answer_is_an_error(components):
+    with pytest.raises(LocalPlatformError, match=r"(?s)api_service ended .*(Refused|refused|Timeout)"):
+        LocalPlatform(components, nats_url="nats://127.0.0.1:1").start()
+
+
+def test_store_is_for_one_platform_at_a_time(platform, components, tmp_path):
+    with pytest.raises(LocalPlatformError, match="is in use by another platform"):
+        LocalPlatform(components, store_dir=tmp_path / "store").start()
+    assert requests.get(f"{platform.base_url}/openapi.json", timeout=10).ok
+
+
+def test_given_nats_server_is_used(components, nats_server, eventually):
+    with LocalPlatform(components, nats_url=nats_server.url) as platform:
+        assert platform.nats is None
+        environment = platform.environment()
+        execution_id = submit(environment, "sleep", {"seconds": 0})
+        assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 10)
+    os.kill(nats_server.pid, 0)
+
+
+# --- what survives
+
+
+def test_executions_and_tokens_survive_a_restart_on_the_same_store(components, tmp_path, eventually):
+    with LocalPlatform(components, store_dir=tmp_path) as platform:
+        environment = platform.environment()
+        execution_id = submit(environment, "sleep", {"seconds": 0})
+        assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 10)
+        record = read(environment, execution_id)
+    with LocalPlatform(components, store_dir=tmp_path) as platform:
+        again = {**environment, "PLATFORM_API_URL": platform.base_url}
+        assert read(again, execution_id) == record
+
+
+def test_execution_that_was_running_at_the_stop_runs_again(components, tmp_path, eventually):
+    with LocalPlatform(components, store_dir=tmp_path) as platform:
+        environment = platform.environment()
+        execution_id = submit(environment, "sleep", {"seconds": 1})
+        assert eventually(lambda: read(environment, execution_id)["status"] == "running", 10)
+    with LocalPlatform(components, store_dir=tmp_path) as platform:
+        again = {**environment, "PLATFORM_API_URL": platform.base_url}
+        assert eventually(lambda: read(again, execution_id)["status"] == "completed", 20)
+        assert read(again, execution_id)["metrics"]["deliveries"] == 2
+
+
+def test_killed_runner_loses_nothing(platform, eventually):
+    environment = platform.environment()
+    execution_id = submit(environment, "sleep", {"seconds": 1})
+    assert eventually(lambda: read(environment, execution_id)["status"] == "running", 10)
+    kill_command_of(platform._runner)
+    assert "runner ended with exit code 137" in str(platform.unexpected_end())
+    platform._start_runner()
+    assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 25)
+    assert read(environment, execution_id)["metrics"]["deliveries"] == 2
+
+
+def test_killed_api_loses_nothing(platform, eventually):
+    environment = platform.environment()
+    execution_id = submit(environment, "sleep", {"seconds": 0.5})
+    kill_command_of(platform._api)
+    time.sleep(1)
+    platform._start_api()
+    assert platform.environment()["PLATFORM_API_URL"] == environment["PLATFORM_API_URL"]
+    assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 10)
+
+
+def test_killed_nats_server_loses_nothing(platform, eventually):
+    environment = platform.environment()
+    execution_id = submit(environment, "sleep", {"seconds": 1})
+    assert eventually(lambda: read(environment, execution_id)["status"] == "running", 10)
+    platform.nats.kill()
+    assert read(environment, execution_id)["status"] == "HTTP 503"
+    platform.nats.restart()
+    assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 25)
+    later = submit(environment, "sleep", {"seconds": 0})
+    assert eventually(lambda: read(environment, later)["status"] == "completed", 15)
+
+
+def test_limit_of_workers_is_kept(platform, eventually):
+    environment = platform.environment()
+    ids = [submit(environment, "sleep", {"seconds": 1}) for _ in range(3)]
+    assert eventually(lambda: [read(environment, i)["status"] for i in ids].count("running") == 2, 10)
+    assert [read(environment, i)["status"] for i in ids].count("queued") == 1
+    assert eventually(lambda: all(read(environment, i)["status"] == "completed" for i in ids), 15)
+
+
+# --- the command
+
+
+@pytest.fixture
+def command(components, tmp_path):
+    """A function that starts the command; what is left of it is killed at the end of the test."""
+    started = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flow_client.local", "--components", str(components), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def exports(process):
+    environment = {}
+    deadline = threading.Timer(20, process.kill)
+    deadline.start()
+    for line in process.stdout:
+        words = shlex.split(line, comments=True)
+        if words:
+            name, _, value = words[1].partition("=")
+            environment[name] = value
+        if "Ctrl-C" in line:
+            break
+    deadline.cancel()
+    return environment
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_command_leaves_nothing_behind(command, tmp_path, gone, eventually, number):
+    process = command()
+    environment = exports(process)
+    execution_id = submit(environment, "sleep", {})
+    assert eventually(lambda: read(environment, execution_id)["status"] == "running", 10)
+    (store,) = tmp_path.glob("flow-local-*")
+    pids = family(process.pid)
+    assert len(pids) == 8, "a guard and a command for nats-server, API, runner and worker"
+    process.send_signal(number)
+    assert process.wait(20) == (-number if number == signal.SIGKILL else 0)
+    assert process.stderr.read() == ""
+    assert gone(*pids)
+    assert store.exists() == (number == signal.SIGKILL)
+
+
+def test_command_refuses_a_wrong_manifest_in_one_line(command, tmp_path):
+    (tmp_path / "wrong.toml").write_text('[[component]]\nkind = "lambda"\n')
+    process = command("--components", str(tmp_path / "wrong.toml"))
+    assert process.wait(10) == 2
+    said = process.stderr.read()
+    assert said.startswith(f"{tmp_path / 'wrong.toml'}:2: kind is 'lambda'")
+    assert said.count("\n") == 1
+
+
+def test_command_ends_when_a_part_of_it_ends(command):
+    process = command()
+    exports(process)
+    (runner,) = [
+        p
+        for p in psutil.Process(process.pid).children(recursive=True)
+        if p.cmdline()[2:] == ["flow_client.local.runner"]
+    ]
+    runner.kill()
+    assert process.wait(10) == 1
+    assert "runner ended with exit code 137" in process.stderr.read()
