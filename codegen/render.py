@@ -1,10 +1,10 @@
 """Turns a document into the text of the generated modules."""
 
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 
 import jinja2
@@ -66,11 +66,11 @@ def _formatted(text: str) -> str:
 
 
 def _ruff() -> str:
-    if find_spec("ruff") is None:
+    # Beside the interpreter, where the development dependencies put it, else wherever it is.
+    found = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
+    if found is None:
         raise spec.SpecError("ruff is not installed: run `make install` first")
-    from ruff.__main__ import find_ruff_bin  # noqa: PLC0415 - it is there only after the check above
-
-    return str(find_ruff_bin())
+    return found
 
 
 def _run(command: list[str], text: str) -> str:

@@ -113,10 +113,12 @@ def _path_parameters(document: Schema, path: str, method: str) -> dict[str, str]
     holes = re.findall(r"\{(\w+)\}", path)
     if sorted(holes) != sorted(patterns):
         raise SpecError(f"{method.upper()} {path}: the path has {holes}, its path parameters are {list(patterns)}")
-    for name, pattern in patterns.items():
-        if not pattern:
-            raise SpecError(f"{method.upper()} {path}: path parameter {name} has no pattern")
-    return {name: patterns[name] for name in holes}
+    found = {name: pattern for name in holes if (pattern := patterns[name])}
+    if len(found) < len(holes):
+        raise SpecError(
+            f"{method.upper()} {path}: these path parameters have no pattern: {sorted({*holes} - {*found})}"
+        )
+    return found
 
 
 def _success(document: Schema, node: Schema, place: str) -> tuple[int, str]:

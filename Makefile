@@ -1,0 +1,60 @@
+# Every target does its own set-up: Python >= 3.10 and make are all that must be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := $(VENV)/.installed-local
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check codegen codegen-check lint types layers format clean
+
+help: ## Show the targets.
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
+
+demo: $(DEMO) ## Run the quickstart on a platform of its own.
+	@$(BIN)/python examples/quickstart.py
+
+test: $(DEV) ## Run the tests.
+	@$(BIN)/python -m pytest
+
+install: $(DEV) ## Install the package and all that its checks need into .venv.
+
+check: codegen-check lint types layers test ## Run everything that has to hold on main.
+
+codegen: $(DEV) ## Refresh the models and operations from openapi.yaml (SPEC=URL-or-FILE for another).
+	@$(BIN)/python -m codegen $(if $(SPEC),--spec $(SPEC))
+
+codegen-check: $(DEV) ## Show how the generated code differs from the specification.
+	@$(BIN)/python -m codegen --check $(if $(SPEC),--spec $(SPEC))
+
+lint: $(DEV)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: $(DEV)
+	@$(BIN)/mypy
+
+layers: $(DEV)
+	@$(BIN)/lint-imports
+
+format: $(DEV) ## Format the code and mend what can be mended.
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+clean: ## Remove the virtual environment and the caches.
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "flow-client needs Python 3.10 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO): pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]'
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(DEMO)

@@ -1,0 +1,48 @@
+"""A workflow, a code block, a transform and an agent: each call of one is a process of its own."""
+
+from typing import Any
+
+from flow_client import PlatformClient
+from flow_client.worker import Result, Task
+
+
+def word_report(task: Task) -> dict[str, Any]:
+    """Count the words of each text with a code block, merge the counts, and have an agent write about them."""
+    texts, ring = task.input_data["texts"], task.input_data["ring_id"]
+    with PlatformClient() as client:
+        handles = {
+            name: client.submit_code_block_execution("count-words", {"text": text}, ring_id=ring)
+            for name, text in texts.items()
+        }
+        task.emit("message", {"text": f"counting {len(handles)} files"})
+        counts = [{"name": name, "words": handle.result()} for name, handle in handles.items()]
+        summary = client.execute_transform("merge-counts", counts, None)
+        writer = client.submit_agent_execution("report-writer", summary, ring_id=ring)
+        task.emit("message", {"text": "the agent writes", "execution_id": writer.execution_id})
+        return {**summary, "report": writer.result()}
+
+
+def count_words(task: Task) -> int:
+    """Count the words of a text."""
+    return len(task.input_data["text"].split())
+
+
+def merge_counts(task: Task) -> dict[str, Any]:
+    """Sort the counts, the largest first, and add them up."""
+    counts = sorted(task.input_data, key=lambda each: (-each["words"], each["name"]))
+    return {"counts": counts, "total": sum(each["words"] for each in counts)}
+
+
+def write_report(task: Task) -> Result:
+    """Say in a few sentences what the counts show, in chunks as a language model would."""
+    counts, total = task.input_data["counts"], task.input_data["total"]
+    longest, shortest = counts[0], counts[-1]
+    text = (
+        f"The {len(counts)} files have {total} words, {total // len(counts)} on average. "
+        f"The longest is {longest['name']} with {longest['words']}, "
+        f"the shortest {shortest['name']} with {shortest['words']}."
+    )
+    for chunk in text.split(" "):
+        task.emit("chunk", {"text": f"{chunk} "})
+    task.emit("done", {})
+    return Result(text, usage={"output_tokens": len(text.split())})

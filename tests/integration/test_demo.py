@@ -1,0 +1,115 @@
+"""The quickstart, as `make demo` runs it: on a platform of its own, in processes of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "examples" / "quickstart.py"
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """An environment that marks the demo's processes: all of them inherit the folder for temporary files."""
+    return {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+
+
+def processes_of(environment):
+    return [process for process in psutil.process_iter() if folder_of(process) == environment["TMPDIR"]]
+
+
+def folder_of(process):
+    try:
+        return process.environ().get("TMPDIR")
+    except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
+        return None
+
+
+def test_the_numbers_are_those_of_wc(environment):
+    done = subprocess.run(
+        [sys.executable, QUICKSTART], env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    table = {name: int(words) for words, name in re.findall(r"^ *(\d+)  (\S+)$", done.stdout, re.MULTILINE)}
+    counted = subprocess.run(
+        ["wc", "-w", *sorted(set(table) - {"total"})],
+        cwd=ROOT,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert table == {name: int(words) for words, name in re.findall(r"(\d+) (\S+)", counted.stdout)}
+    assert {"README.md", "LICENSE", "docs/design.md", "total"} <= set(table)
+
+
+def test_it_shows_each_status_the_messages_and_the_stream(environment):
+    done = subprocess.run(
+        [sys.executable, QUICKSTART], env=environment, capture_output=True, text=True, timeout=100, check=True
+    )
+    statuses = re.findall(r"^status    (\w+)$", done.stdout, re.MULTILINE)
+    assert statuses[-2:] == ["running", "completed"]
+    assert len(statuses) == len(set(statuses))
+    assert re.search(r"^message   counting \d+ files$", done.stdout, re.MULTILINE)
+    assert re.search(r"^agent     The \d+ files have \d+ words, .*\. $", done.stdout, re.MULTILINE)
+    assert processes_of(environment) == []
+
+
+MOMENTS = {
+    "at once": None,
+    "while it starts": "",
+    "when the platform listens": "platform",
+    "when the workflow is submitted": "workflow",
+    "when it runs": "message   counting",
+    "while the agent streams": "agent",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killing_it_leaves_no_process_behind(environment, moment, number, eventually):
+    with subprocess.Popen(
+        [sys.executable, QUICKSTART], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as demo:
+        wait_for(MOMENTS[moment], demo)
+        if MOMENTS[moment]:
+            assert len(processes_of(environment)) >= 7  # the demo, and three services with a guard each
+        demo.send_signal(number)
+        demo.stdout.read()
+        assert demo.wait(timeout=60) != 0
+    assert eventually(lambda: not processes_of(environment), 20), processes_of(environment)
+
+
+def wait_for(start, demo):
+    if start is None:
+        return
+    if not start:
+        time.sleep(0.4)
+        return
+    for line in demo.stdout:
+        if line.startswith(start):
+            return
+
+
+def test_killing_any_one_process_of_it_leaves_none_behind(environment, eventually):
+    """Each process of the demo in turn, while the workflow runs."""
+    for victim in range(6):
+        with subprocess.Popen(
+            [sys.executable, QUICKSTART], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as demo:
+            wait_for("message   counting", demo)
+            others = [process for process in processes_of(environment) if process.pid != demo.pid]
+            others[victim % len(others)].kill()
+            demo.kill()
+            demo.stdout.read()
+        assert eventually(lambda: not processes_of(environment), 20), processes_of(environment)
