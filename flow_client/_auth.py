@@ -7,7 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from flow_client._fork import renew_after_fork
-from flow_client.config import check_token
+from flow_client.config import check_token, hidden
+from flow_client.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ class TokenStore:
         self._on_refresh = on_refresh
         self._lock = threading.RLock()
         self._asking = False
-        self._token = check_token(source() if callable(source) else source)
+        self._token = check_token(hidden(source() if callable(source) else source))
         renew_after_fork(self)
 
     def current(self) -> Secret:
@@ -34,11 +35,19 @@ class TokenStore:
         return self._token
 
     def replace(self, token: Secret) -> None:
-        """Use `token`, which the platform sent, from now on, and tell the caller's callback about it."""
+        """Use `token`, which the platform sent, from now on, and tell the caller's callback about it.
+
+        One that cannot be used is left alone: the request that it came with has succeeded.
+        """
+        try:
+            check_token(token)
+        except ConfigurationError:
+            logger.warning("the platform sent a renewed token that cannot stand in a header; the old one stays in use")
+            return
         with self._lock:
             if token == self._token:
                 return
-            self._token = check_token(token)
+            self._token = token
         if self._on_refresh is None:
             return
         try:
@@ -58,7 +67,7 @@ class TokenStore:
                 return False
             self._asking = True
             try:
-                self._token = check_token(self._source())
+                self._token = check_token(hidden(self._source()))
             finally:
                 self._asking = False
             return True

@@ -7,7 +7,9 @@ happen here: `~/.netrc` in place of the token, redirects, cookies, and a look th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,17 +19,25 @@ from urllib3 import exceptions as urllib3_errors
 
 from flow_client import _sockets
 from flow_client._fork import renew_after_fork
-from flow_client.errors import PlatformConnectionError, PlatformResponseError, PlatformTimeoutError
+from flow_client.errors import (
+    ConfigurationError,
+    PlatformClientError,
+    PlatformConnectionError,
+    PlatformResponseError,
+    PlatformTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flow_client._deadline import Deadline
-
 POOL_SIZE = 64
 
-_FAILURES = (requests.RequestException, urllib3_errors.HTTPError, OSError)
-_TLS_FAILURES = (requests.exceptions.SSLError, urllib3_errors.SSLError)
+_UNUSABLE = (
+    *(requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema),
+    *(requests.exceptions.InvalidHeader, urllib3_errors.LocationValueError),
+)
+_TLS_FAILURES = (requests.exceptions.SSLError, urllib3_errors.SSLError, ssl.SSLError)
+_CUT_HANDSHAKE = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _BROKEN_BODY = (requests.exceptions.ContentDecodingError, urllib3_errors.DecodeError)
 
 
@@ -36,8 +46,9 @@ class HttpAnswer:
     """What came back: the status, the headers without regard to case, and the whole body."""
 
     status: int
-    headers: Mapping[str, str]
-    content: bytes
+    # A renewed token may be among them.
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 class _BoundedAdapter(HTTPAdapter):
@@ -48,9 +59,10 @@ class _BoundedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = _sockets.POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        if proxy.lower().startswith("socks"):
+            raise ConfigurationError("a SOCKS proxy cannot be used: give an HTTP proxy, or the host to NO_PROXY")
         manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = _sockets.POOL_CLASSES
+        manager.pool_classes_by_scheme = _sockets.POOL_CLASSES
         return manager
 
 
@@ -65,26 +77,27 @@ class HttpSession:
         renew_after_fork(self)
 
     def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, exchange: _sockets.Exchange
     ) -> HttpAnswer:
-        """Send one request and return its answer, whatever its status.
+        """Send one request and return its answer, whatever its status. `exchange` is shared by a call's attempts.
 
         Raises:
-            PlatformTimeoutError: `deadline` passed, at the `stage` that the error names.
+            ConfigurationError: the URL, a proxy or a CA bundle cannot be used; nothing was sent.
+            PlatformTimeoutError: the deadline passed, at the `stage` that the error names.
             PlatformConnectionError: no whole answer came; `request_sent` says whether the request may have arrived.
             PlatformResponseError: the answer is too large, or its content encoding is broken.
         """
-        request = requests.PreparedRequest()
-        request.prepare(method=method, url=url, headers=headers, data=body)
-        exchange = _sockets.Exchange(deadline)
         token = _sockets.current.set(exchange)
         try:
+            request = requests.PreparedRequest()
+            request.prepare(method=method, url=url, headers=headers, data=body)
             return self._send(request, exchange)
-        except _BROKEN_BODY as error:
-            raise PlatformResponseError(f"{method} {url}: the answer's content encoding is broken: {error}") from error
-        except _FAILURES as error:
-            raise _failure(f"{method} {url}", exchange, error) from error
+        except PlatformClientError:
+            raise
+        except Exception as error:  # noqa: BLE001 - nothing foreign comes out of a call
+            raise _translated(f"{method} {url}", exchange, error) from _without_frames(error)
         finally:
+            exchange.stage = "back-off"
             _sockets.current.reset(token)
 
     def refresh_environment(self) -> None:
@@ -101,12 +114,9 @@ class HttpSession:
         self._adapter = _new_adapter()
 
     def _send(self, request: requests.PreparedRequest, exchange: _sockets.Exchange) -> HttpAnswer:
-        response = self._adapter.send(
-            request,
-            stream=True,
-            timeout=max(exchange.remaining(), 0.001),
-            **self._settings_for(str(request.url)),
-        )
+        seconds = exchange.remaining()
+        exchange.stage = "connect"
+        response = self._adapter.send(request, stream=True, timeout=seconds, **self._settings_for(str(request.url)))
         try:
             exchange.stage = "body"
             content = response.raw.read(self._max_answer_bytes + 1, decode_content=True)
@@ -131,6 +141,7 @@ class HttpSession:
         if settings is None:
             found = requests.Session().merge_environment_settings(origin, {}, None, None, None)
             settings = {name: found[name] for name in ("proxies", "verify", "cert")}
+            _check_bundle(parts.scheme, settings["verify"])
             self._environment[origin] = settings
         return settings
 
@@ -139,28 +150,54 @@ def _new_adapter() -> HTTPAdapter:
     return _BoundedAdapter(pool_connections=8, pool_maxsize=POOL_SIZE, max_retries=0)
 
 
-def _failure(place: str, exchange: _sockets.Exchange, error: Exception) -> PlatformConnectionError:
+def _check_bundle(scheme: str, verify: object) -> None:
+    if scheme == "https" and isinstance(verify, str) and not Path(verify).exists():
+        raise ConfigurationError(f"there is no CA bundle at {verify!r} (REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE)")
+
+
+def _translated(place: str, exchange: _sockets.Exchange, error: Exception) -> PlatformClientError:
     """Tell what `error` means; what cannot be told counts as sent."""
+    # Later on requests says the same of headers that came.
+    if isinstance(error, _UNUSABLE) and exchange.stage == "connect":
+        return ConfigurationError(f"{place}: cannot be sent: {_reason(error)}")
+    if isinstance(error, _BROKEN_BODY):
+        return PlatformResponseError(f"{place}: the answer's content encoding is broken: {error}")
+    stage = _stage(exchange, error)
     sent = "may have been received" if exchange.request_sent else "was not sent"
+    context = {"request_sent": exchange.request_sent, "stage": stage}
     if exchange.deadline.remaining() <= 0:
-        return PlatformTimeoutError(
-            f"{place}: the deadline of {exchange.deadline.seconds:g} s passed at the stage {exchange.stage!r}; "
-            f"the request {sent}",
-            request_sent=exchange.request_sent,
-            stage=exchange.stage,
-        )
-    stage = "tls" if isinstance(error, _TLS_FAILURES) else exchange.stage
+        passed = f"the deadline of {exchange.deadline.seconds:g} s passed at the stage {stage!r}"
+        return PlatformTimeoutError(f"{place}: {passed}; the request {sent}", **context)
     return PlatformConnectionError(
-        f"{place}: failed at the stage {stage!r}: {_cause(error)}; the request {sent}",
-        request_sent=exchange.request_sent,
-        stage=stage,
+        f"{place}: failed at the stage {stage!r}: {_reason(error)}; the request {sent}", **context
     )
 
 
-def _cause(error: BaseException) -> str:
+def _stage(exchange: _sockets.Exchange, error: Exception) -> str:
+    """Return the stage; `tls` only for what another attempt cannot mend, not for a handshake that was cut."""
+    cause = _cause(error)
+    refused = isinstance(error, _TLS_FAILURES) or isinstance(cause, ssl.SSLCertVerificationError)
+    if exchange.stage == "connect" and refused and not isinstance(cause, _CUT_HANDSHAKE):
+        return "tls"
+    return exchange.stage
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the innermost error: urllib3 and requests put each other's into their arguments."""
+    inner = [each for each in (getattr(error, "reason", None), *error.args) if isinstance(each, BaseException)]
+    return _cause(inner[0]) if inner else error
+
+
+def _reason(error: BaseException) -> str:
     """Return the innermost reason, without the connection object that urllib3 puts before it."""
-    inner = error.args[0] if error.args else None
-    reason = getattr(inner, "reason", inner)
-    if isinstance(reason, BaseException):
-        return _cause(reason)
-    return re.sub(r"^\w+\(host=.*?\): ", "", str(error))
+    cause = _cause(error)
+    return re.sub(r"^\w+\(host=.*?\): ", "", str(cause)) or type(cause).__name__
+
+
+def _without_frames(error: BaseException | None) -> BaseException | None:
+    """Return `error`, it and its causes without their frames: http.client's hold the request, token and all."""
+    if error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        _without_frames(error.__cause__)
+        _without_frames(error.__context__)
+    return error

@@ -7,36 +7,41 @@ sets the time-out to what is left of the exchange's deadline.
 from __future__ import annotations
 
 import io
+import queue
+import socket
+from collections import deque
 from contextvars import ContextVar
 from dataclasses import dataclass
-from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Any
+from http.client import HTTPResponse, RemoteDisconnected
+from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-if TYPE_CHECKING:
-    import socket
-
-    from flow_client._deadline import Deadline
+from flow_client._deadline import Deadline
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds for one attempt to connect, TLS included: past it another attempt is worth more than more patience."""
+"""Seconds for one attempt to connect, proxy and TLS included: past it another attempt is worth more than patience."""
 
 
 @dataclass
 class Exchange:
-    """One request and its answer: how long it may take and how far it has come."""
+    """One call's requests and their answers: how long they may take and how far they have come.
+
+    `request_sent` stays True once any attempt has sent the request. `connecting` is the limit of an attempt to connect.
+    """
 
     deadline: Deadline
     stage: str = "connect"
     request_sent: bool = False
+    connecting: Deadline | None = None
 
     def remaining(self) -> float:
         """Return the seconds that are left; raise `TimeoutError` when there are none."""
-        left = self.deadline.remaining()
+        left = (self.connecting or self.deadline).remaining()
         if left <= 0:
-            raise TimeoutError("the deadline has passed")
+            raise TimeoutError("the time is up")
         return left
 
 
@@ -55,8 +60,17 @@ class _BoundedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(current.get().remaining())
-        return self._raw.readinto(buffer)
+        exchange = current.get()
+        self._sock.settimeout(exchange.remaining())
+        count = self._raw.readinto(buffer)
+        if count == 0 and exchange.stage == "answer":
+            # http.client takes the end of the stream for the end of the headers: a cut answer would pass for a whole.
+            raise RemoteDisconnected("the connection was closed within the head of the answer")
+        return count
+
+    def readall(self) -> bytes:
+        # http.client asks for all there is when a chunk's size is -1: no limit would hold.
+        raise ValueError("an answer is read in pieces")
 
     def close(self) -> None:
         self._raw.close()
@@ -81,26 +95,51 @@ class _BoundedConnection(HTTPConnection):
     """Keeps to the exchange's deadline and notes its stage."""
 
     response_class = staticmethod(_bounded_response)  # type: ignore[assignment]
-    _connecting = False
+    debuglevel = 0
+    """Whatever http.client's own is set to: at 1 it prints every request, token and all."""
 
     def connect(self) -> None:
         exchange = current.get()
         exchange.stage = "connect"
-        self.timeout = min(CONNECT_TIMEOUT, exchange.remaining())
-        self._connecting = True
+        exchange.connecting = Deadline(min(CONNECT_TIMEOUT, exchange.remaining()))
         try:
             super().connect()
         finally:
-            self._connecting = False
-        self.sock.settimeout(exchange.remaining())
+            exchange.connecting = None
+
+    def _new_conn(self) -> socket.socket:
+        """Try the host's addresses in turn, each for its share of the time: urllib3 would give each all of it."""
+        exchange, host, addresses = current.get(), self._dns_host, self._addresses()
+        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            self._dns_host, self.timeout = address, exchange.remaining() / left
+            try:
+                sock = super()._new_conn()
+                break
+            except (ConnectTimeoutError, NewConnectionError):
+                if left == 1:
+                    raise
+            finally:
+                self._dns_host = host
+        sock.settimeout(exchange.remaining())
+        return sock
+
+    def _addresses(self) -> list[str]:
+        try:
+            found = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
+        return [str(address[0]) for *_, address in found]
+
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        self.sock.settimeout(current.get().remaining())
 
     def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
+        exchange = current.get()
         # What a proxy is told while the tunnel is made is not yet the request.
-        if not self._connecting:
-            exchange = current.get()
+        if exchange.connecting is None:
             exchange.stage = "request"
+            self.sock.settimeout(exchange.remaining())
             exchange.request_sent = True
         super().send(data)
 
@@ -115,12 +154,44 @@ class _BoundedTLSConnection(_BoundedConnection, HTTPSConnection):
     """The same over TLS."""
 
 
+class _Stack:
+    """What a pool keeps its connections in, without a lock: an interrupt or a fork cannot leave it held.
+
+    A deque's own operations are atomic, and a pool that does not block never waits.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._items: deque[Any] = deque()
+        self._maxsize = maxsize
+
+    def put(self, item: Any, block: bool = True) -> None:  # noqa: FBT001, FBT002, ARG002 - as queue.Queue has it
+        if len(self._items) >= self._maxsize:
+            raise queue.Full
+        self._items.append(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002, ARG002 - as above
+        try:
+            return self._items.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def qsize(self) -> int:
+        return len(self._items)
+
+
 class _BoundedPool(HTTPConnectionPool):
     ConnectionCls = _BoundedConnection
+    QueueCls = _Stack  # type: ignore[assignment]
+
+    def _validate_conn(self, conn: Any) -> None:
+        """Connect before the request is written, as it is done for TLS."""
+        if conn.is_closed:
+            conn.connect()
 
 
 class _BoundedTLSPool(HTTPSConnectionPool):
     ConnectionCls = _BoundedTLSConnection
+    QueueCls = _Stack  # type: ignore[assignment]
 
 
 POOL_CLASSES = {"http": _BoundedPool, "https": _BoundedTLSPool}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
@@ -16,6 +16,7 @@ from flow_client._deadline import Deadline
 from flow_client._http import HttpAnswer, HttpSession
 from flow_client._retry import Call, Retrier, retry_after_seconds
 from flow_client._secret import Secret
+from flow_client._sockets import Exchange
 from flow_client.errors import (
     ClientClosedError,
     InvalidRequestError,
@@ -60,7 +61,7 @@ class Reply(Generic[AnswerT]):
     """An operation's answer in its type, and what came or went with it."""
 
     value: AnswerT
-    headers: Any
+    headers: Any = field(repr=False)
     idempotency_key: str | None
 
 
@@ -117,8 +118,9 @@ class Transport:
         """
         request = self._request(operation, path_values, fields or {}, idempotency_key, headers or {})
         deadline = Deadline(timeout or self._settings.timeout)
+        exchange = Exchange(deadline)
         call: Call[HttpAnswer] = Call(
-            attempt=lambda: self._attempt(request, deadline),
+            attempt=lambda: self._attempt(request, exchange),
             deadline=deadline,
             max_attempts=max_attempts or self._settings.max_attempts,
             name=request.name,
@@ -149,8 +151,6 @@ class Transport:
         idempotency_key: str | None,
         headers: dict[str, str],
     ) -> Request:
-        if self._closed:
-            raise ClientClosedError("the client was closed; create a new one")
         path = operation.url_path(path_values)
         body = _body.encode(operation, fields)
         headers = {**self._fixed_headers, **headers}
@@ -162,29 +162,38 @@ class Transport:
             headers["Idempotency-Key"] = idempotency_key
         return Request(operation, path, body, headers, idempotency_key)
 
-    def _attempt(self, request: Request, deadline: Deadline) -> HttpAnswer:
+    def _attempt(self, request: Request, exchange: Exchange) -> HttpAnswer:
         token = self._tokens.current()
-        answer = self._send(request, token, deadline)
+        answer = self._send(request, token, exchange)
         if answer.status == _UNAUTHORIZED and self._tokens.refresh(token):
-            answer = self._send(request, self._tokens.current(), deadline)
-        renewed = answer.headers.get("X-Auth-Token")
+            answer = self._send(request, self._tokens.current(), exchange)
+        renewed = Secret(answer.headers.get("X-Auth-Token", ""))
         if renewed:
-            self._tokens.replace(Secret(renewed))
+            self._tokens.replace(renewed)
         if not 200 <= answer.status < 300:  # noqa: PLR2004 - the class of success, RFC 9110 §15.3
             raise _status_error(request, answer)
         return answer
 
-    def _send(self, request: Request, token: Secret, deadline: Deadline) -> HttpAnswer:
+    def _send(self, request: Request, token: Secret, exchange: Exchange) -> HttpAnswer:
+        if self._closed:
+            raise ClientClosedError("the client was closed; create a new one")
         started = time.monotonic()
-        answer = self._session.exchange(
-            request.operation.method,
-            self._settings.base_url + request.path,
-            {**request.headers, "Authorization": token.with_prefix("Bearer ")},
-            request.body,
-            deadline,
-        )
-        logger.debug("%s: %d after %.1f ms", request.name, answer.status, (time.monotonic() - started) * 1000)
+        outcome: object = "no answer"
+        try:
+            answer = self._session.exchange(
+                request.operation.method,
+                self._settings.base_url + request.path,
+                {**request.headers, "Authorization": token.with_prefix("Bearer ")},
+                request.body,
+                exchange,
+            )
+            outcome = answer.status
+        finally:
+            logger.debug("%s: %s after %.1f ms", request.name, outcome, (time.monotonic() - started) * 1000)
         return answer
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client is not pickled: create one in the process that uses it")
 
 
 def _fixed_headers(settings: Settings) -> dict[str, str]:

@@ -192,7 +192,9 @@ class PlatformClient(OperationMethods, BridgeMethods):
         self.close()
 
     def __repr__(self) -> str:
-        return f"PlatformClient({self.settings.base_url!r})"
+        # A traceback may show a client whose settings were refused.
+        settings = getattr(self, "settings", None)
+        return f"PlatformClient({settings.base_url if settings else None!r})"
 
     def _await_or_cancel(self, handle: ExecutionHandle, timeout_seconds: float) -> ExecutionRecord:
         try:

@@ -91,9 +91,10 @@ def duration(value: object, name: str) -> float:
 
 def check_token(token: object) -> Secret:
     """Return `token`, hidden, if it can stand in a header; raise `ConfigurationError`, without naming it, if not."""
-    text = token.reveal() if isinstance(token, Secret) else token
-    if isinstance(text, str) and text and text.isascii() and text.isprintable() and " " not in text:
-        return Secret(text)
+    # Hidden first: a traceback that shows local variables shows this one.
+    token = Secret(token) if isinstance(token, str) and not isinstance(token, Secret) else token
+    if isinstance(token, Secret) and token and token.isascii() and token.isprintable() and " " not in token:
+        return token
     raise ConfigurationError(
         "the token must be a non-empty string of printable ASCII without white space "
         f"(argument auth_token, variable AUTH_TOKEN), not {type(token).__name__}"

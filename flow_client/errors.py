@@ -81,7 +81,8 @@ class PlatformConnectionError(PlatformClientError):
 
     Attributes:
         request_sent: False when the platform cannot have received the request, True when it may have.
-        stage: where it failed: `connect`, `request`, `answer` or `back-off`.
+        stage: where it failed: `connect`, `tls` (a certificate or protocol that another attempt cannot mend), `request`
+            (while it was sent), `answer` (its head), `body` or `back-off`.
     """
 
     request_sent: bool = True
