@@ -6,7 +6,7 @@ DEMO := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check codegen codegen-check lint types layers format clean
+.PHONY: help install demo test bench check codegen codegen-check lint types layers format clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -16,6 +16,9 @@ demo: $(DEMO) ## Run the quickstart on a platform of its own.
 
 test: $(DEV) ## Run the tests.
 	@$(BIN)/python -m pytest
+
+bench: $(DEV) ## Print the benchmarks beside their peers.
+	@$(BIN)/python -m benchmarks.http_client
 
 install: $(DEV) ## Install the package and all that its checks need into .venv.
 

@@ -5,11 +5,11 @@ Names are imported at first use: `import flow_client` loads neither requests nor
 
 from __future__ import annotations
 
-import logging
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# As typing's, which type checkers know by its name alone: importing typing would take longer than all the rest.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flow_client._model import TERMINAL_STATUSES
     from flow_client.bridge import NatsBridge
     from flow_client.client import PlatformClient
@@ -75,12 +75,12 @@ _MODULES = {
     "PlatformClient": "client",
 }
 
-logging.getLogger("flow_client").addHandler(logging.NullHandler())
-
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'flow_client' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - the package itself imports nothing
+
     value = getattr(import_module(f"flow_client.{_MODULES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value

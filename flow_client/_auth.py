@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING
 
 from flow_client._fork import renew_after_fork
+from flow_client._log import logger
 from flow_client.config import check_token, hidden
 from flow_client.errors import ConfigurationError
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flow_client._secret import Secret
-
-logger = logging.getLogger("flow_client")
 
 
 class TokenStore:
@@ -52,7 +50,7 @@ class TokenStore:
             return
         try:
             self._on_refresh(token.reveal())
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever the callback raises, the request has succeeded
             logger.exception("on_auth_token_refresh raised; the renewed token is in use all the same")
 
     def refresh(self, refused: Secret) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from flow_client._deadline import Deadline
 from flow_client._generated.models import ExecutionInput
 from flow_client._generated.operations import EXECUTION_INPUT_SUBJECT
+from flow_client._log import logger
 from flow_client._nats_consumer import ACK_WAIT, Consumer, TakenOverError
 from flow_client.errors import BridgeError, BridgeTimeoutError, MalformedInputError
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from flow_client._nats import Connection
-
-logger = logging.getLogger("flow_client")
 
 INPUT_STREAM = "EXEC_INPUT"
 HEARTBEAT_INTERVAL = ACK_WAIT / 3

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.js import errors as js_errors
 
+from flow_client._log import logger
 from flow_client.errors import (
     BridgeError,
     BridgeTimeoutError,
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from flow_client._servers import Servers
 
 ResultT = TypeVar("ResultT")
-
-logger = logging.getLogger("flow_client")
 
 ATTEMPT_TIMEOUT = 2.0
 FIRST_BACKOFF = 0.1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 import threading
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from tenacity import RetryCallState, Retrying
 
 from flow_client._fork import renew_after_fork
+from flow_client._log import logger
 from flow_client.errors import (
     PlatformConflictError,
     PlatformConnectionError,
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flow_client._deadline import Deadline
-
-logger = logging.getLogger("flow_client")
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 FIRST_BACKOFF = 0.25

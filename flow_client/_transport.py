@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pydantic_core import from_json
 from flow_client import _body
 from flow_client._deadline import Deadline
 from flow_client._http import HttpAnswer, HttpSession
+from flow_client._log import logger
 from flow_client._retry import Call, Retrier, retry_after_seconds
 from flow_client._secret import Secret
 from flow_client._sockets import Exchange
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from flow_client._auth import TokenStore
     from flow_client._operation import Operation
     from flow_client.config import Settings
-
-logger = logging.getLogger("flow_client")
 
 AnswerT = TypeVar("AnswerT")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from flow_client._deadline import Deadline
+from flow_client._log import logger
 from flow_client._retry import backoff, is_transient
 from flow_client.errors import (
     ExecutionWaitTimeout,
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flow_client._generated.models import ExecutionRecord
-
-logger = logging.getLogger("flow_client")
 
 DEFAULT_WAIT = 300.0
 DEFAULT_NOT_FOUND_GRACE = 30.0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import logging
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import WeakSet
 
 from flow_client import _inbox, _messages
 from flow_client._events import LONGEST_READ, EventReader
 from flow_client._fork import renew_after_fork
+from flow_client._log import logger
 from flow_client._loop import LoopThread
 from flow_client._nats import Connection
 from flow_client._publishing import Publisher
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from flow_client.models import ExecutionEvent, ExecutionInput
 
 ResultT = TypeVar("ResultT")
-
-logger = logging.getLogger("flow_client")
 
 DEFAULT_CONNECT_TIMEOUT = 10.0
 DEFAULT_CLOSE_TIMEOUT = 10.0

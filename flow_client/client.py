@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from flow_client import config as configuration
@@ -10,6 +9,7 @@ from flow_client._auth import TokenStore
 from flow_client._bridge_methods import BridgeMethods
 from flow_client._client_core import caller, seconds
 from flow_client._generated import operations
+from flow_client._log import logger
 from flow_client._operation_methods import OperationMethods
 from flow_client._waiting import DEFAULT_WAIT
 from flow_client.errors import ExecutionWaitTimeout, InvalidRequestError, PlatformClientError, PlatformExecutionError
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from flow_client._client_core import Identifier, JsonObject
     from flow_client.executions import ExecutionHandle
     from flow_client.models import AgentCallResponse, ExecutionRecord
-
-logger = logging.getLogger("flow_client")
 
 CANCEL_TIMEOUT = 10.0
 """Seconds for the cancellation of an execution whose wait ran out of time."""
