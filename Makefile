@@ -6,7 +6,7 @@ DEMO := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench check codegen codegen-check lint types layers format clean
+.PHONY: help install demo test bench coverage check codegen codegen-check lint types layers format clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -21,6 +21,12 @@ bench: $(DEV) ## Print the benchmarks beside their peers.
 	@$(BIN)/python -m benchmarks.http_client
 
 install: $(DEV) ## Install the package and all that its checks need into .venv.
+
+coverage: $(DEV) ## Run the tests and show which branches they leave out.
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 check: codegen-check lint types layers test ## Run everything that has to hold on main.
 

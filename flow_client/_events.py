@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -38,6 +39,7 @@ class EventReader:
         self._connection = connection
         self._execution_id = execution_id
         self._wanted = from_sequence
+        self._backlog: deque[bytes] = deque()
         self._reader = SubjectReader(connection, operations.EXECUTION_EVENT_SUBJECT.format(execution_id=execution_id))
         self.over = False
 
@@ -45,34 +47,45 @@ class EventReader:
         """Return the events that come next; none when a while passed without any, or when it is over.
 
         Raises:
-            BridgeError: NATS refused, or an event is malformed or missing.
+            BridgeError: NATS refused, or an event is malformed or missing. Those before it were returned first.
         """
-        payloads = await self._reader.read(QUIET_SECONDS)
-        if not payloads and await self._has_ended():
-            # What was stored before the status is delivered by now, or at once.
-            payloads = await self._reader.read(LAST_READ_SECONDS)
-            self.over = not payloads
-        return self._wanted_of([_parse(payload) for payload in payloads])
+        if not self._backlog:
+            self._backlog.extend(await self._payloads())
+        events: list[ExecutionEvent] = []
+        try:
+            while self._backlog:
+                events += self._wanted_of(_parse(self._backlog[0]))
+                self._backlog.popleft()
+        except BridgeError:
+            if not events:
+                raise
+        return events
 
     async def close(self) -> None:
         """End the reading."""
         await self._reader.close()
 
-    def _wanted_of(self, events: list[ExecutionEvent]) -> list[ExecutionEvent]:
-        wanted = []
-        for event in events:
-            if self.over or event.sequence < self._wanted:
-                continue
-            if event.sequence > self._wanted:
-                raise BridgeError(
-                    f"execution {self._execution_id}: event {self._wanted} is not stored, "
-                    f"the next one is {event.sequence}; pass from_sequence={event.sequence} to go on there",
-                    execution_id=self._execution_id,
-                )
-            self._wanted += 1
-            self.over = event.event_type in LAST_EVENT_TYPES
-            wanted.append(event)
-        return wanted
+    async def _payloads(self) -> list[bytes]:
+        payloads = await self._reader.read(QUIET_SECONDS)
+        if not payloads and await self._has_ended():
+            # What was stored before the status is delivered by now, or at once.
+            payloads = await self._reader.read(LAST_READ_SECONDS)
+            self.over = not payloads
+        return payloads
+
+    def _wanted_of(self, event: ExecutionEvent) -> list[ExecutionEvent]:
+        """Return the event unless it was seen before or stands behind the last one."""
+        if self.over or event.sequence < self._wanted:
+            return []
+        if event.sequence > self._wanted:
+            raise BridgeError(
+                f"execution {self._execution_id}: event {self._wanted} is not stored, the next one is "
+                f"{event.sequence}; pass from_sequence={event.sequence} to go on there",
+                execution_id=self._execution_id,
+            )
+        self._wanted += 1
+        self.over = event.event_type in LAST_EVENT_TYPES
+        return [event]
 
     async def _has_ended(self) -> bool:
         subject = operations.EXECUTION_STATUS_UPDATE_SUBJECT.format(execution_id=self._execution_id)
