@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from flow_client._model import TERMINAL_STATUSES
+    from flow_client._outbox import BridgeStats
     from flow_client.bridge import NatsBridge
     from flow_client.client import PlatformClient
     from flow_client.errors import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TERMINAL_STATUSES",
     "BridgeError",
+    "BridgeStats",
     "BridgeTimeoutError",
     "ClientClosedError",
     "ConfigurationError",
@@ -70,6 +72,7 @@ __all__ = [
 
 _MODULES = {
     "TERMINAL_STATUSES": "_model",
+    "BridgeStats": "_outbox",
     "ExecutionHandle": "executions",
     "NatsBridge": "bridge",
     "PlatformClient": "client",

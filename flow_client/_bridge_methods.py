@@ -44,7 +44,7 @@ class BridgeMethods:
     def push_execution_event(
         self, deployment_id: UUID | str | None, execution_id: UUID | str, event_type: str, event_data: Any
     ) -> None:
-        """Push an event of the execution, as `NatsBridge.push_execution_event` does."""
+        """Take an event of the execution and return at once, as `NatsBridge.push_execution_event` does."""
         self._open_bridge().push_execution_event(deployment_id, execution_id, event_type, event_data)
 
     def publish_execution_status(self, execution_id: UUID | str, status: str) -> None:
@@ -66,9 +66,11 @@ class BridgeMethods:
                 self._bridge = NatsBridge(self._nats_url)
             return self._bridge
 
-    def _close_bridge(self) -> None:
+    def _close_bridge(self, *, quietly: bool = False) -> None:
         with self._bridge_lock:
             self._bridge_closed = True
             bridge, self._bridge = self._bridge, None
-        if bridge is not None:
+        if bridge is not None and quietly:
+            bridge.close_quietly("at the end of a block that failed")
+        elif bridge is not None:
             bridge.close()

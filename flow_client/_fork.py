@@ -15,11 +15,17 @@ class ForkAware(Protocol):
 
 
 _living: WeakSet[ForkAware] = WeakSet()
+_inherited: list[object] = []
 
 
 def renew_after_fork(thing: ForkAware) -> None:
     """Have `thing.after_fork_in_child` called in every forked child for as long as it lives."""
     _living.add(thing)
+
+
+def never_finalise(thing: object) -> None:
+    """Keep what a forked child inherited: to finalise it would end the parent's connections."""
+    _inherited.append(thing)
 
 
 def _renew_all() -> None:

@@ -15,8 +15,6 @@ from flow_client._nats_consumer import ACK_WAIT, Consumer, TakenOverError
 from flow_client.errors import BridgeError, BridgeTimeoutError, MalformedInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from flow_client._nats import Connection
 
 INPUT_STREAM = "EXEC_INPUT"
@@ -84,25 +82,29 @@ class Inputs:
 
     Args:
         connection: the connection.
-        publish_status: stores a status payload of an execution.
     """
 
-    def __init__(self, connection: Connection, publish_status: Callable[[str, bytes], Awaitable[None]]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._publish_status = publish_status
         self._leases: dict[str, Lease] = {}
 
-    async def fetch(self, execution_id: str, running: bytes, timeout: float, ack: str) -> ExecutionInput:
-        """Take an input, acknowledged now or held until `settle` (`on_done`), and publish the status `running`."""
+    def holds(self, execution_id: str) -> bool:
+        """Return whether the input is held here."""
+        return execution_id in self._leases
+
+    async def fetch(self, execution_id: str, timeout: float, ack: str) -> ExecutionInput:
+        """Take an input, acknowledged now or held until `settle` (`on_done`)."""
         lease = await take(self._connection, execution_id, timeout)
         if ack == "on_done":
-            await self._publish_status(execution_id, running)
             lease.keep_alive()
             self._leases[execution_id] = lease
         else:
             await lease.confirm()
-            await self._report(execution_id, running)
         return lease.content
+
+    async def give_back(self, execution_id: str) -> None:
+        """Hold the input no more: it stays in the work queue."""
+        self._leases.pop(execution_id).release()
 
     async def check(self, execution_id: str) -> None:
         """Raise `TakenOverError` if the input is held here and another worker has taken it over."""
@@ -123,13 +125,6 @@ class Inputs:
         """Hold no input any more: they stay in the work queue."""
         for lease in self._leases.values():
             lease.release()
-
-    async def _report(self, execution_id: str, running: bytes) -> None:
-        try:
-            await self._publish_status(execution_id, running)
-        except BridgeError as exc:
-            # To raise it would lose the input, which is nowhere else any more.
-            logger.warning("the status `running` of execution %s was not published: %s", execution_id, exc)
 
 
 async def take(connection: Connection, execution_id: str, timeout: float) -> Lease:

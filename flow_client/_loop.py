@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flow_client._fork import renew_after_fork
+from flow_client._fork import never_finalise, renew_after_fork
 from flow_client.errors import BridgeError, BridgeTimeoutError, ClientClosedError
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ ResultT = TypeVar("ResultT")
 THREAD_NAME = "flow-client-nats"
 START_TIMEOUT = 5.0
 _WSGI_HINT = "is this uWSGI without --enable-threads?"
-
-# What a forked child inherits of its parent's loops is kept: to finalise it would end the parent's connections.
-_inherited: list[object] = []
 
 
 class LoopThread:
@@ -85,15 +82,29 @@ class LoopThread:
         finally:
             future.cancel()
 
+    def post(self, callback: Callable[[], object]) -> None:
+        """Have the loop call `callback()` soon, and return at once.
+
+        Raises:
+            BridgeError: the thread did not start.
+            ClientClosedError: the thread was stopped.
+        """
+        with self._lock:
+            self._started().loop.call_soon_threadsafe(callback)
+
     def _submit(self, function: Callable[..., Coroutine[Any, Any, ResultT]], args: tuple[Any, ...]) -> Future[ResultT]:
         # Under the lock nothing is submitted behind the stop: it would never be answered.
         with self._lock:
-            if self._stopped:
-                raise ClientClosedError("the bridge is closed")
-            if self._serving is None:
-                self._serving = _Serving.start(self._start_timeout)
-            self._serving.refuse_own_thread()
-            return self._serving.submit(function(*args))
+            serving = self._started()
+            serving.refuse_own_thread()
+            return serving.submit(function(*args))
+
+    def _started(self) -> _Serving:
+        if self._stopped:
+            raise ClientClosedError("the bridge is closed")
+        if self._serving is None:
+            self._serving = _Serving.start(self._start_timeout)
+        return self._serving
 
     def stop(self, timeout: float, last: Callable[[], Coroutine[Any, Any, None]] | None = None) -> bool:
         """Cancel the calls, then run `last`, then end the thread; it cannot be started again. Can be called twice.
@@ -182,7 +193,7 @@ class _Serving:
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
-        _inherited.append((self, dict(self._selector.get_map())))
+        never_finalise((self, dict(self._selector.get_map())))
         # Parent and child share one epoll: to unregister a socket here would unregister the parent's.
         self._selector.close()
 

@@ -38,9 +38,11 @@ MAX_OUTSTANDING_PINGS = 2
 CLOSE_GRACE = 1.0
 
 _MESSAGE_TOO_LARGE = 10054
-_WRONG_SEQUENCE = 10071
+# The other one is the answer while a message to the subject is on its way through a cluster.
+_WRONG_SEQUENCE = (10071, 10164)
 
-_FOREIGN = (nats_errors.Error, OSError, asyncio.TimeoutError, ValueError)
+# All that nats raises.
+FOREIGN = (nats_errors.Error, OSError, asyncio.TimeoutError, ValueError)
 _FINAL = (nats_errors.MaxPayloadError, nats_errors.BadSubjectError, nats_errors.BadHeaderError, ValueError)
 
 
@@ -94,10 +96,10 @@ class Connection:
         while deadline.remaining() > 0:
             try:
                 js = await self.jetstream(deadline)
-                return await _bounded(operation(js), min(each, max(deadline.remaining(), 0)))
+                return await bounded(operation(js), min(each, max(deadline.remaining(), 0)))
             except PlatformClientError:
                 raise
-            except _FOREIGN as exc:
+            except FOREIGN as exc:
                 if not _passes(exc):
                     raise bridge_error(exc, doing) from exc
                 failure = exc
@@ -140,7 +142,7 @@ class Connection:
         self._closing = True
         client, self._client = self._client, None
         if client is not None:
-            await _close(client, timeout)
+            await close_client(client, timeout)
 
     async def _open(self) -> Client:
         client = Client()
@@ -217,14 +219,14 @@ def bridge_error(error: Exception, doing: str) -> BridgeError:
     code = getattr(error, "err_code", None)
     if isinstance(error, nats_errors.MaxPayloadError) or code == _MESSAGE_TOO_LARGE:
         return PayloadTooLargeError(f"{doing}: the message is too large for NATS ({error})")
-    if code == _WRONG_SEQUENCE:
+    if code in _WRONG_SEQUENCE:
         return WrongSequenceError(f"{doing}: {error}")
     if isinstance(error, asyncio.TimeoutError):
         return BridgeTimeoutError(f"{doing}: NATS did not answer in time")
     return BridgeError(f"{doing}: {getattr(error, 'description', None) or error}")
 
 
-async def _bounded(operation: Awaitable[ResultT], timeout: float) -> ResultT:
+async def bounded(operation: Awaitable[ResultT], timeout: float) -> ResultT:
     """Do what `wait_for` does, but neither wait for nats to heed the cancelling nor leave its last error unread."""
     task = asyncio.ensure_future(operation)
     try:
@@ -252,12 +254,13 @@ def _passes(error: Exception) -> bool:
 async def _abandon(client: Client, opening: asyncio.Future[None]) -> None:
     opening.cancel()
     await asyncio.wait({opening}, timeout=CLOSE_GRACE)
-    await _close(client, CLOSE_GRACE)
+    await close_client(client, CLOSE_GRACE)
 
 
-async def _close(client: Client, timeout: float) -> None:
+async def close_client(client: Client, timeout: float) -> None:
+    """Close the client, not waiting for more than `timeout` seconds."""
     try:
         # Not drain(): it raises while reconnecting, and leaves the client open on a server that hangs.
         await asyncio.wait_for(client.close(), timeout)
-    except _FOREIGN as exc:
+    except FOREIGN as exc:
         logger.warning("the connection to NATS was not closed in good order: %s", str(exc) or type(exc).__name__)

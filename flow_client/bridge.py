@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import atexit
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Literal
 
 from flow_client import _inbox, _messages
+from flow_client._bridge_core import BridgeCore
 from flow_client._events import LONGEST_READ, EventReader
-from flow_client._fork import renew_after_fork
-from flow_client._log import logger
-from flow_client._loop import LoopThread
-from flow_client._nats import Connection
-from flow_client._publishing import Publisher
-from flow_client._servers import resolve_servers
+from flow_client._generated import operations
+from flow_client._message_log import Message
 from flow_client.config import duration
-from flow_client.errors import ClientClosedError, InvalidRequestError
+from flow_client.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
-    from types import TracebackType
+    from collections.abc import Iterator
     from uuid import UUID
-
-    from typing_extensions import Self
 
     from flow_client.models import ExecutionEvent, ExecutionInput
 
-ResultT = TypeVar("ResultT")
-
-DEFAULT_CONNECT_TIMEOUT = 10.0
-DEFAULT_CLOSE_TIMEOUT = 10.0
-DEFAULT_PUBLISH_TIMEOUT = 60.0
 DEFAULT_INPUT_TIMEOUT = 60.0
-# Every coroutine keeps its own deadline; the wait for it is only the last resort.
-_GRACE = 1.0
-
-_open_bridges: WeakSet[NatsBridge] = WeakSet()
 
 
-class NatsBridge:
+class NatsBridge(BridgeCore):
     """Takes an execution's input and publishes its output, events and status (contract section 2).
 
     It is a context manager, threads may share it, and it connects at first use. After a fork the child has a fresh,
@@ -48,40 +31,15 @@ class NatsBridge:
         nats_url: the server, or several of a cluster separated by commas; `NATS_URL` if None. Credentials in it are
             shown nowhere.
         connect_timeout: seconds for opening the connection. It does not bound reconnecting, which goes on for ever.
-        close_timeout: seconds that `close()` may take.
-        publish_timeout: seconds until a message is given up that the server does not confirm, outages included. It
-            does not bound the first connection.
+        close_timeout: seconds that `close()` waits for what is not stored yet.
+        publish_timeout: seconds until an output or a status is given up that the server does not confirm. It does not
+            bound the first connection. Events wait for as long as an outage lasts.
+        max_unacked: how many messages may be on their way; one more waits for room.
+        max_unacked_bytes: how many bytes they may have.
 
     Raises:
         ConfigurationError: there is no URL, or a setting is unusable.
     """
-
-    def __init__(
-        self,
-        nats_url: str | None = None,
-        *,
-        connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
-        close_timeout: float = DEFAULT_CLOSE_TIMEOUT,
-        publish_timeout: float = DEFAULT_PUBLISH_TIMEOUT,
-    ) -> None:
-        self._servers = resolve_servers(nats_url)
-        self._connect_timeout = duration(connect_timeout, "connect_timeout")
-        self._close_timeout = duration(close_timeout, "close_timeout")
-        self._publish_timeout = duration(publish_timeout, "publish_timeout")
-        self._closed = False
-        self._begin()
-        renew_after_fork(self)
-        _open_bridges.add(self)
-
-    def _begin(self) -> None:
-        self._thread = LoopThread()
-        self._connection = Connection(self._servers, self._connect_timeout)
-        self._publisher = Publisher(self._connection, self._publish_timeout)
-        self._inputs = _inbox.Inputs(self._connection, self._publisher.status)
-
-    def after_fork_in_child(self) -> None:
-        """Begin anew: the parent's thread does not run here, and its connection is not ours."""
-        self._begin()
 
     def fetch_execution_input(
         self,
@@ -117,8 +75,7 @@ class NatsBridge:
         token = _messages.execution_token(execution_id)
         running = _messages.status(token, "running")
         _messages.check_deployment(deployment_id)
-        limit = duration(timeout, "timeout") + self._publish_timeout + _inbox.SETTLE_TIMEOUT
-        return self._run(self._inputs.fetch, token, running, timeout, ack, limit=limit)
+        return self._taking.fetch(token, running, duration(timeout, "timeout"), ack)
 
     def push_execution_output(
         self,
@@ -130,7 +87,7 @@ class NatsBridge:
         state: Any = None,
         error: Any = None,
     ) -> None:
-        """Publish the execution's output and return when it is stored.
+        """Publish the execution's output and return when it and everything before it are stored.
 
         An input that was fetched with `ack="on_done"` is acknowledged afterwards. That failing is logged, not raised:
         the output is stored, and to push it again would store a second one.
@@ -148,14 +105,15 @@ class NatsBridge:
             InvalidRequestError: an id is none, or a value cannot be sent as JSON: NaN, an infinity, a lone surrogate, a
                 value within itself. Nothing was sent.
             PayloadTooLargeError: NATS does not take messages of that size. Nothing was sent.
-            BridgeTimeoutError: NATS did not confirm in time. The output may be stored.
+            BridgeTimeoutError: NATS did not confirm in time. The error says whether the output may be stored.
+            UndeliveredError: the output is stored, but earlier messages can never be.
             BridgeError: NATS refused, or another worker has taken the execution over.
             ClientClosedError: the bridge is closed.
         """
         token = _messages.execution_token(execution_id)
         content = {"output": output, "usage": usage, "messages": messages, "state": state, "error": error}
         payload = _messages.output(token, deployment_id, **content)
-        self._run(self._push_output, token, payload, limit=self._publish_timeout + 3 * _inbox.SETTLE_TIMEOUT)
+        self._taking.hand_in(token, payload)
 
     def push_execution_event(
         self,
@@ -164,9 +122,10 @@ class NatsBridge:
         event_type: str,
         event_data: Any,
     ) -> None:
-        """Publish an event of the execution and return when it is stored.
+        """Take an event of the execution and return at once; it is stored in the background, in order, over any outage.
 
-        Its `sequence` follows that of the execution's last stored event, from whichever process that came.
+        Its `sequence` follows that of the execution's last stored event, from whichever process that came. Only when
+        `max_unacked` messages are on their way this waits for room.
 
         Args:
             deployment_id: the deployment that runs the execution, if one does.
@@ -176,18 +135,19 @@ class NatsBridge:
 
         Raises:
             InvalidRequestError: an id is none, the type is empty, or the data cannot be sent as JSON. Nothing was sent.
-            PayloadTooLargeError: NATS does not take messages of that size. Nothing was sent.
-            BridgeTimeoutError: NATS did not confirm in time. The event may be stored; no number is left out.
-            BridgeError: NATS refused.
+            PayloadTooLargeError: NATS does not take messages of that size. Nothing was sent. Until the first connection
+                the size is not known, and the event is taken and becomes an undelivered one.
+            UndeliveredError: earlier messages can never be stored. This event was taken all the same.
+            BridgeError: the background thread cannot be started.
             ClientClosedError: the bridge is closed.
         """
         token = _messages.execution_token(execution_id)
         _messages.check_deployment(deployment_id)
         draft = _messages.event(token, event_type, event_data)
-        self._run(self._publisher.event, draft, limit=self._publish_timeout)
+        self._outbox.push(Message(operations.EXECUTION_EVENT_SUBJECT.format(execution_id=token), draft))
 
     def publish_execution_status(self, execution_id: UUID | str, status: str) -> None:
-        """Publish a change of the execution's status and return when it is stored.
+        """Publish a change of the execution's status and return when it and everything before it are stored.
 
         Args:
             execution_id: the execution.
@@ -195,12 +155,13 @@ class NatsBridge:
 
         Raises:
             InvalidRequestError: the id is none, or the status is empty. Nothing was sent.
-            BridgeTimeoutError: NATS did not confirm in time. The status may be stored.
+            BridgeTimeoutError: NATS did not confirm in time. The error says whether the status may be stored.
+            UndeliveredError: the status is stored, but earlier messages can never be.
             BridgeError: NATS refused.
             ClientClosedError: the bridge is closed.
         """
         token = _messages.execution_token(execution_id)
-        self._run(self._publisher.status, token, _messages.status(token, status), limit=self._publish_timeout)
+        self._taking.store(operations.EXECUTION_STATUS_UPDATE_SUBJECT, token, _messages.status(token, status))
 
     def events(self, execution_id: UUID | str, from_sequence: int = 1) -> Iterator[ExecutionEvent]:
         """Follow the execution's events, those that are stored and those to come, each once and in order.
@@ -220,39 +181,6 @@ class NatsBridge:
         token = _messages.execution_token(execution_id)
         return self._follow(EventReader(self._connection, token, _messages.check_sequence(from_sequence)))
 
-    def close(self) -> None:
-        """Close the connection and end the thread, within `close_timeout`. Can be called twice.
-
-        Calls of other threads end with `ClientClosedError`. An input that was fetched with `ack="on_done"` and has no
-        output yet stays in the work queue.
-        """
-        if self._closed:
-            return
-        self._closed = True
-        _open_bridges.discard(self)
-        if not self._thread.stop(self._close_timeout + _GRACE, self._disconnect):
-            logger.warning("the bridge's thread did not end within %g s", self._close_timeout + _GRACE)
-
-    async def _disconnect(self) -> None:
-        self._inputs.release()
-        await self._connection.close(self._close_timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<NatsBridge {self._servers}{' closed' if self._closed else ''}>"
-
-    def _run(self, function: Callable[..., Coroutine[Any, Any, ResultT]], *args: Any, limit: float) -> ResultT:
-        if self._closed:
-            raise ClientClosedError("the bridge is closed")
-        return self._thread.run(function, *args, timeout=limit + self._connect_timeout + _GRACE)
-
     def _follow(self, reader: EventReader) -> Iterator[ExecutionEvent]:
         try:
             while not reader.over:
@@ -260,16 +188,3 @@ class NatsBridge:
         finally:
             if not self._closed:
                 self._run(reader.close, limit=_inbox.LEAVE_TIMEOUT)
-
-    async def _push_output(self, execution_id: str, payload: bytes) -> None:
-        await self._inputs.check(execution_id)
-        await self._publisher.output(execution_id, payload)
-        await self._inputs.settle(execution_id)
-
-
-def _close_all() -> None:
-    for bridge in list(_open_bridges):
-        bridge.close()
-
-
-atexit.register(_close_all)

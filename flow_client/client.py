@@ -177,9 +177,12 @@ class PlatformClient(OperationMethods, BridgeMethods):
         self._transport.refresh_environment()
 
     def close(self) -> None:
-        """Close HTTP and NATS. Can be called twice."""
-        self._close_bridge()
-        self._transport.close()
+        """Close HTTP and NATS. Can be called twice.
+
+        Raises:
+            UndeliveredError: messages over NATS were given up; see `NatsBridge.close`.
+        """
+        self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -187,12 +190,18 @@ class PlatformClient(OperationMethods, BridgeMethods):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(quietly=error is not None)
 
     def __repr__(self) -> str:
         # A traceback may show a client whose settings were refused.
         settings = getattr(self, "settings", None)
         return f"PlatformClient({settings.base_url if settings else None!r})"
+
+    def _close(self, *, quietly: bool = False) -> None:
+        try:
+            self._close_bridge(quietly=quietly)
+        finally:
+            self._transport.close()
 
     def _await_or_cancel(self, handle: ExecutionHandle, timeout_seconds: float) -> ExecutionRecord:
         try:

@@ -89,6 +89,13 @@ def duration(value: object, name: str) -> float:
     raise ConfigurationError(f"{name} is {value!r}; it must be a number of seconds above 0")
 
 
+def whole_number(value: object, name: str) -> int:
+    """Return `value`; raise `ConfigurationError` unless it is a whole number above 0."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise ConfigurationError(f"{name} is {value!r}; it must be a whole number above 0")
+
+
 def check_token(token: object) -> Secret:
     """Return `token`, hidden, if it can stand in a header; raise `ConfigurationError`, without naming it, if not."""
     # Hidden first: a traceback that shows local variables shows this one.

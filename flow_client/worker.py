@@ -26,9 +26,10 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flow_client._bridge_core import DEFAULT_CONNECT_TIMEOUT
 from flow_client._failures import failure
 from flow_client._interrupts import Interrupted, Interrupts
-from flow_client.bridge import DEFAULT_CONNECT_TIMEOUT, DEFAULT_INPUT_TIMEOUT, NatsBridge
+from flow_client.bridge import DEFAULT_INPUT_TIMEOUT, NatsBridge
 from flow_client.config import duration
 from flow_client.errors import (
     BridgeError,
@@ -37,6 +38,7 @@ from flow_client.errors import (
     MalformedInputError,
     PayloadTooLargeError,
     PlatformClientError,
+    UndeliveredError,
 )
 
 if TYPE_CHECKING:
@@ -152,8 +154,13 @@ def run(
         bridge = NatsBridge(nats_url, connect_timeout=connect_timeout)
     except ConfigurationError as exc:
         return _fail(EXIT_USAGE, str(exc))
-    with bridge:
-        return _Run(bridge, settings).run(handler)
+    code = EXIT_NOT_STORED
+    try:
+        with bridge:
+            code = _Run(bridge, settings).run(handler)
+    except UndeliveredError as exc:
+        _fail(code, str(exc))
+    return code
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -254,6 +261,8 @@ class _Run:
                 self._push(content)
             except (InvalidRequestError, PayloadTooLargeError) as exc:
                 self._push(failure(exc, type(exc).__name__))
+        except UndeliveredError as exc:  # of events: the output is stored
+            _fail(EXIT_STORED, str(exc))
         except PlatformClientError as exc:
             return _fail(EXIT_NOT_STORED, f"the output could not be stored: {exc}")
         return EXIT_STORED

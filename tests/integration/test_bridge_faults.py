@@ -13,7 +13,7 @@ import nats
 import pytest
 from support.bus import Bus
 
-from flow_client import BridgeError, BridgeTimeoutError, NatsBridge
+from flow_client import BridgeError, BridgeTimeoutError, NatsBridge, UndeliveredError
 from flow_client._loop import THREAD_NAME
 from flow_client.local.nats_server import NatsServer
 from flow_client.local.streams import ensure_streams
@@ -92,10 +92,12 @@ def test_what_is_published_over_a_restart_is_stored_once_and_in_order(server, br
     caplog.set_level(logging.WARNING, logger="flow_client")
     for number in range(1, 4):
         bridge.push_execution_event(None, execution_id, "chunk", number)
+        bridge.flush()
         server.kill()
         starter = threading.Timer(0.3, server.start)
         starter.start()
         bridge.push_execution_event(None, execution_id, "chunk", -number)
+        bridge.flush()
         starter.join()
     bridge.push_execution_output(None, execution_id, "done")
     bus = Bus(server.url)
@@ -107,6 +109,7 @@ def test_what_is_published_over_a_restart_is_stored_once_and_in_order(server, br
 
 def test_a_server_that_hangs_for_a_while_loses_and_repeats_nothing(server, bridge, execution_id):
     bridge.push_execution_event(None, execution_id, "chunk", 1)
+    bridge.flush()
     os.kill(server.pid, signal.SIGSTOP)
     waker = threading.Timer(2.5, os.kill, (server.pid, signal.SIGCONT))
     waker.start()
@@ -119,15 +122,47 @@ def test_a_server_that_hangs_for_a_while_loses_and_repeats_nothing(server, bridg
 
 
 def test_a_message_that_is_given_up_leaves_no_gap(server, execution_id):
-    with NatsBridge(server.url, publish_timeout=0.5, close_timeout=2) as bridge:
-        bridge.push_execution_event(None, execution_id, "chunk", 1)
-        server.kill()
-        with pytest.raises(BridgeTimeoutError, match=r"exec\.events"):
-            bridge.push_execution_event(None, execution_id, "chunk", "given up")
-        server.start()
+    bridge = NatsBridge(server.url, close_timeout=0.5)
+    bridge.push_execution_event(None, execution_id, "chunk", 1)
+    bridge.flush()
+    server.kill()
+    bridge.push_execution_event(None, execution_id, "chunk", "given up")
+    with pytest.raises(UndeliveredError) as caught:
+        bridge.close()
+    assert caught.value.undelivered == 1
+    server.start()
     with NatsBridge(server.url) as bridge:
         bridge.push_execution_event(None, execution_id, "chunk", 2)
     assert [event["sequence"] for event in Bus(server.url).events(execution_id)] == [1, 2]
+
+
+def test_a_status_that_is_given_up_is_not_stored_later(server, execution_id):
+    with NatsBridge(server.url, publish_timeout=0.5) as bridge:
+        bridge.publish_execution_status(execution_id, "running")
+        server.kill()
+        bridge.push_execution_event(None, execution_id, "chunk", 1)
+        with pytest.raises(BridgeTimeoutError, match=r"exec\.status.*was not sent"):
+            bridge.publish_execution_status(execution_id, "given up")
+        server.start()
+    assert Bus(server.url).statuses(execution_id) == ["running"]
+    assert len(Bus(server.url).events(execution_id)) == 1
+
+
+def test_events_wait_for_as_long_as_an_outage_lasts(server, execution_id):
+    with NatsBridge(server.url, publish_timeout=0.2, connect_timeout=0.2) as bridge:
+        bridge.push_execution_event(None, execution_id, "chunk", 1)
+        bridge.flush(10)
+        server.kill()
+        bridge.push_execution_event(None, execution_id, "chunk", 2)
+        with pytest.raises(UndeliveredError, match=r"not stored after 0\.2 s; .* still being sent") as caught:
+            bridge.flush()
+        assert caught.value.undelivered == 1
+        server.start()
+        bridge.push_execution_event(None, execution_id, "chunk", 3)
+        bridge.flush(10)
+        assert bridge.stats().longest_pause > 0
+        assert (bridge.stats().stored, bridge.stats().unacked) == (3, 0)
+    assert [event["sequence"] for event in Bus(server.url).events(execution_id)] == [1, 2, 3]
 
 
 def test_an_input_is_taken_over_a_restart(server, bridge, execution_id):
@@ -177,6 +212,7 @@ def test_ctrl_c_lands_while_the_server_is_away(server, bridge, execution_id):
     timer.start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        bridge.push_execution_event(None, execution_id, "chunk", 1)
+        bridge.push_execution_output(None, execution_id, 1)
     assert time.monotonic() - started < 5
     timer.join()
+    server.start()

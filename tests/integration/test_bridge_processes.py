@@ -42,7 +42,10 @@ import gc, os, sys
 from flow_client import NatsBridge
 
 bridge = NatsBridge()
-push = lambda who: [bridge.push_execution_event(None, sys.argv[1], "chunk", who) for _ in range(20)]
+def push(who):
+    for _ in range(20):
+        bridge.push_execution_event(None, sys.argv[1], "chunk", who)
+    bridge.flush()
 push("parent")
 child = os.fork()
 push("child" if child == 0 else "parent")
@@ -95,7 +98,9 @@ def test_a_thousand_calls_leave_nothing_behind(nats_server, execution_id):
 
     with NatsBridge(nats_server.url) as bridge:
         bridge.push_execution_event(None, execution_id, "chunk", 0)
+        bridge.flush()
         before = descriptors()
         for number in range(1000):
             bridge.push_execution_event(None, execution_id, "chunk", number)
+        bridge.flush()
         assert descriptors() == before

@@ -15,6 +15,7 @@ from flow_client import (
     InvalidRequestError,
     NatsBridge,
     PayloadTooLargeError,
+    UndeliveredError,
 )
 from flow_client._loop import THREAD_NAME
 
@@ -69,6 +70,7 @@ def test_what_an_output_does_not_have_is_null(bridge, bus, execution_id):
 def test_events_are_numbered_from_one(bridge, bus, execution_id):
     bridge.push_execution_event("d", execution_id, "chunk", {"text": "a"})
     bridge.push_execution_event(None, str(execution_id), "done", None)
+    bridge.flush()
     first, second = bus.events(execution_id)
     assert _without_timestamp(first) == {
         "execution_id": str(execution_id),
@@ -103,14 +105,18 @@ def test_threads_share_a_bridge_and_numbers_have_no_gap(bridge, bus, execution_i
         thread.start()
     for thread in threads:
         thread.join()
+    bridge.flush()
     assert [event["sequence"] for event in bus.events(execution_id)] == list(range(1, 101))
 
 
 def test_a_new_bridge_goes_on_from_the_last_stored_number(nats_server, bridge, bus, execution_id):
     bridge.push_execution_event(None, execution_id, "chunk", "first")
+    bridge.flush()
     with NatsBridge(nats_server.url) as successor:
         successor.push_execution_event(None, execution_id, "chunk", "second")
+        successor.flush()
         bridge.push_execution_event(None, execution_id, "chunk", "third")
+        bridge.flush()
         successor.push_execution_event(None, execution_id, "chunk", "fourth")
     events = bus.events(execution_id)
     assert [(event["sequence"], event["event_data"]) for event in events] == [
@@ -123,18 +129,22 @@ def test_a_new_bridge_goes_on_from_the_last_stored_number(nats_server, bridge, b
 
 def test_an_event_that_cannot_be_sent_uses_up_no_number(bridge, bus, execution_id):
     bridge.push_execution_event(None, execution_id, "chunk", 1)
+    bridge.flush()
     with pytest.raises(PayloadTooLargeError):
         bridge.push_execution_event(None, execution_id, "chunk", "x" * 2**20)
     with pytest.raises(InvalidRequestError):
         bridge.push_execution_event(None, execution_id, "chunk", float("nan"))
     bridge.push_execution_event(None, execution_id, "chunk", 2)
+    bridge.flush()
     assert [event["sequence"] for event in bus.events(execution_id)] == [1, 2]
 
 
 def test_a_foreign_message_among_the_events_is_an_error(bridge, bus, execution_id):
     bus.publish(f"exec.events.{execution_id}", b"not an event")
-    with pytest.raises(BridgeError, match="no sequence number"):
-        bridge.push_execution_event(None, execution_id, "chunk", 1)
+    bridge.push_execution_event(None, execution_id, "chunk", 1)
+    with pytest.raises(UndeliveredError, match="no sequence number") as caught:
+        bridge.flush()
+    assert caught.value.undelivered == 1
 
 
 @pytest.mark.parametrize("size", [2**20 - 512, 2**20])

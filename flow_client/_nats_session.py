@@ -1,0 +1,247 @@
+"""A delivery session: one fresh connection on which messages are published, until the first doubt about any of them.
+
+nats-py repeats what it holds after a reconnect, behind what was sent since: so a session never reconnects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nats import errors as nats_errors
+from nats.aio.client import Client
+from nats.js import errors as js_errors
+from nats.js.api import Header
+
+from flow_client._deadline import Deadline
+from flow_client._log import logger
+from flow_client._nats import (
+    ATTEMPT_TIMEOUT,
+    FOREIGN,
+    MAX_OUTSTANDING_PINGS,
+    PING_INTERVAL,
+    bounded,
+    close_client,
+)
+from flow_client._nats_exchange import DoubtError, read_answer
+from flow_client._nats_store import HEADER_ALLOWANCE, read_last, stream_of
+from flow_client.errors import BridgeError, PayloadTooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nats.aio.msg import Msg
+
+    from flow_client._nats_exchange import Exchange
+    from flow_client._nats_store import LastStored
+    from flow_client._servers import Servers
+
+CLOSE_TIMEOUT = 1.0
+# Below this many bytes a second a message counts as lost, not as slow.
+SLOWEST_RATE = 256 * 1024
+_LOOK = 0.05
+_AT_ONCE = 0.01
+_UNLIMITED = -1
+
+
+class ClientRefusedError(BridgeError):
+    """The server does not let the client in."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What is known of a stream."""
+
+    name: str
+    takes_batches: bool
+    max_message: int
+
+
+class Session:
+    """One connection for publishing; `open` makes it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._js = client.jetstream(timeout=ATTEMPT_TIMEOUT)
+        self._inbox = client.new_inbox()
+        self._exchanges: dict[str, Exchange] = {}
+        self._names = itertools.count(1)
+        self._streams: dict[str, Stream] = {}
+
+    @classmethod
+    async def open(cls, servers: Servers, timeout: float) -> Session:
+        """Connect to one of the servers.
+
+        Raises:
+            ClientRefusedError: a server refuses the client.
+            DoubtError: none of them answered in time.
+        """
+        reasons: list[str] = []
+        for url in random.sample(servers.urls, len(servers.urls)):
+            callbacks = _Callbacks()
+            try:
+                return await cls._connect(url, servers, timeout / len(servers.urls), callbacks)
+            except FOREIGN as exc:
+                if "authorization violation" in str(exc).lower():
+                    raise ClientRefusedError(f"NATS at {servers} refuses the client: {exc}") from exc
+                reasons.append(str(callbacks.last or exc) or type(exc).__name__)
+        raise DoubtError(", ".join(reasons))
+
+    @classmethod
+    async def _connect(cls, url: str, servers: Servers, timeout: float, callbacks: _Callbacks) -> Session:
+        client = Client()
+        connecting = client.connect(
+            servers=[url],
+            user=servers.user,
+            password=servers.password,
+            token=servers.token,
+            name="flow-client outbox",
+            allow_reconnect=False,
+            max_reconnect_attempts=1,  # nats-py tries for ever to connect for the first time, reconnecting or not
+            reconnect_time_wait=_AT_ONCE,  # type: ignore[arg-type] # a float is as good
+            connect_timeout=timeout,  # type: ignore[arg-type]
+            ping_interval=PING_INTERVAL,
+            max_outstanding_pings=MAX_OUTSTANDING_PINGS,
+            error_cb=callbacks.on_error,
+            closed_cb=callbacks.on_end,
+            skip_subject_validation=True,  # ours are made of checked ids
+        )
+        try:
+            await bounded(connecting, timeout)
+            callbacks.session = cls(client)
+            await callbacks.session.listen()
+        except BaseException:
+            await _drop(client)
+            raise
+        return callbacks.session
+
+    async def listen(self) -> None:
+        """Subscribe to the answers."""
+        await self.client.subscribe(f"{self._inbox}.>", cb=self._on_reply)
+
+    @property
+    def max_payload(self) -> int:
+        """The largest payload that the server takes, headers allowed for."""
+        return self.client.max_payload - HEADER_ALLOWANCE
+
+    async def stream(self, kind: str, subject: str) -> Stream:
+        """Return the stream that takes the subjects of one kind, of which `subject` is one.
+
+        Raises:
+            BridgeError: there is none.
+            DoubtError: there may be one.
+        """
+        if kind not in self._streams:
+            with _passing():
+                name = await stream_of(self._js, subject)
+                config = (await self._js.stream_info(name)).config
+            limit = self.max_payload
+            if config.max_msg_size not in (None, _UNLIMITED):
+                limit = min(limit, config.max_msg_size - HEADER_ALLOWANCE)
+            self._streams[kind] = Stream(name, bool(config.allow_batched), limit)
+        return self._streams[kind]
+
+    async def last_stored(self, stream: Stream, subject: str) -> LastStored | None:
+        """Return the subject's last message, from the stream's leader, None if there is none; raise `DoubtError`."""
+        with _passing():
+            return await read_last(self._js, stream.name, subject)
+
+    async def ids_after(self, stream: Stream, subject: str, position: int) -> list[str]:
+        """Return the ids of the subject's messages behind a position; raise `DoubtError` without an answer."""
+        found: list[str] = []
+        with _passing(), contextlib.suppress(js_errors.NotFoundError):
+            while True:
+                message = await self._js.get_msg(stream.name, seq=position + 1, subject=subject, next=True)
+                position = message.seq or 0
+                found.append((message.headers or {}).get(Header.MSG_ID.value, ""))
+        return found
+
+    async def exchange(self, exchange: Exchange) -> None:
+        """Publish what the exchange is about and wait until the server has answered all of it.
+
+        Raises:
+            DoubtError: it has not.
+        """
+        token = str(next(self._names))
+        self._exchanges[token] = exchange
+        size = sum(len(parcel.payload) for parcel in exchange.parcels)
+        try:
+            with _passing():
+                await exchange.publish(self.client, f"{self._inbox}.{token}")
+            await self._answers(exchange, ATTEMPT_TIMEOUT + size / SLOWEST_RATE)
+        finally:
+            del self._exchanges[token]
+
+    async def _answers(self, exchange: Exchange, patience: float) -> None:
+        """Wait as long as something is answered within each `patience` seconds."""
+        answered, quiet = -1, Deadline(patience)
+        while not exchange.over.done():
+            # nats-py does not call back on each of its ways to lose a connection.
+            if self.client.is_closed:
+                raise DoubtError("the connection to NATS was lost")
+            if exchange.answers != answered:
+                answered, quiet = exchange.answers, Deadline(patience)
+            if quiet.remaining() <= 0:
+                raise DoubtError(f"NATS did not confirm within {patience:.1f} s")
+            await asyncio.wait({exchange.over}, timeout=_LOOK)
+        exchange.over.result()
+
+    async def _on_reply(self, message: Msg) -> None:
+        token, *rest = message.subject[len(self._inbox) + 1 :].split(".")
+        exchange = self._exchanges.get(token)
+        if exchange is not None:
+            exchange.on_reply(rest, read_answer(message))
+
+    def on_error(self, error: Exception) -> None:
+        """Take note of what the server says about the connection, or of its end."""
+        for exchange in self._exchanges.values():
+            exchange.on_error(error)
+
+    async def close(self) -> None:
+        """Drop the connection, and with it what is not on the wire yet: the next session sends it."""
+        await _drop(self.client)
+
+
+class _Callbacks:
+    """What nats-py calls when a connection fails; `last` is the last reason."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.last: Exception | None = None
+
+    async def on_error(self, error: Exception) -> None:
+        logger.debug("NATS: %s", error or type(error).__name__)
+        self.last = error
+        if self.session is not None:
+            self.session.on_error(error)
+
+    async def on_end(self) -> None:
+        await self.on_error(nats_errors.ConnectionClosedError())
+
+
+def too_large(size: int, limit: int) -> PayloadTooLargeError:
+    """Return the error for a payload of `size` bytes where `limit` are taken."""
+    return PayloadTooLargeError(f"the message has {size} bytes, the NATS server takes {limit}")
+
+
+@contextlib.contextmanager
+def _passing() -> Iterator[None]:
+    """Make a doubt of whatever nats raises."""
+    try:
+        yield
+    except FOREIGN as exc:
+        raise DoubtError(str(exc) or type(exc).__name__) from exc
+
+
+async def _drop(client: Client) -> None:
+    # nats-py flushes before it closes, to a server that hangs for as long as that hangs: it has no other way.
+    client._pending.clear()  # noqa: SLF001
+    client._pending_data_size = 0  # noqa: SLF001
+    writer = getattr(client._transport, "_io_writer", None)  # noqa: SLF001
+    if writer is not None:
+        writer.transport.abort()
+    await close_client(client, CLOSE_TIMEOUT)

@@ -1,0 +1,81 @@
+"""The numbers of an execution's events: 1, 2, 3 and so on, whoever writes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flow_client._messages import EventDraft
+from flow_client.errors import BridgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flow_client._message_log import Message
+    from flow_client._nats_store import LastStored
+
+# What is forgotten is read again.
+LONGEST_MEMORY = 1024
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The last event of a subject. `position` is its place in the stream, None when another one may be the last."""
+
+    number: int
+    position: int | None
+
+
+class Sequences:
+    """What is known of the last stored event of each subject."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Last] = {}
+
+    def unknown(self, messages: Iterable[Message]) -> set[str]:
+        """Return the subjects of events of which the last stored one must be read first."""
+        subjects = {message.subject for message in messages if isinstance(message.content, EventDraft)}
+        return {subject for subject in subjects if self.position(subject) is None}
+
+    def read(self, subject: str, last: LastStored | None) -> None:
+        """Take note of the last stored event, None if there is none.
+
+        Raises:
+            BridgeError: it is none of ours, and has no number.
+        """
+        before = self._known.get(subject, _Last(0, None)).number
+        if len(self._known) > LONGEST_MEMORY:
+            self._known.clear()
+        number, position = (0, 0) if last is None else (_number(last), last.stream_sequence)
+        self._known[subject] = _Last(max(before, number), position)
+
+    def position(self, subject: str) -> int | None:
+        """Return the stream sequence of the subject's last event, 0 if there is none, None if it is not known."""
+        known = self._known.get(subject)
+        return None if known is None else known.position
+
+    def next_number(self, subject: str) -> int:
+        """Return the number of the subject's next event."""
+        return self._known[subject].number + 1
+
+    def stored(self, subject: str, position: int | None) -> None:
+        """Count one more stored event; `position` is None if its stream sequence is not known."""
+        if subject in self._known:
+            self._known[subject] = _Last(self._known[subject].number + 1, position)
+
+    def doubt(self, subject: str) -> None:
+        """Note that the last stored event must be read again."""
+        if subject in self._known:
+            self._known[subject] = _Last(self._known[subject].number, None)
+
+    def forget(self, subject: str) -> None:
+        """Forget a subject whose events are over."""
+        self._known.pop(subject, None)
+
+
+def _number(last: LastStored) -> int:
+    try:
+        return int(json.loads(last.payload)["sequence"])
+    except (ValueError, KeyError, TypeError) as exc:
+        raise BridgeError(f"the last stored event has no sequence number: {last.payload[:200]!r}") from exc

@@ -1,0 +1,73 @@
+"""Taking an execution's input and handing in its output: what is said to the work queue, and what to the outbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flow_client import _inbox
+from flow_client._generated import operations
+from flow_client._log import logger
+from flow_client._message_log import Message
+from flow_client.errors import BridgeError, UndeliveredError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flow_client._nats import Connection
+    from flow_client._outbox import Outbox
+    from flow_client.models import ExecutionInput
+
+
+class Taking:
+    """The inputs that are taken through one bridge, and the outputs that answer them.
+
+    Args:
+        connection: the connection to the work queue.
+        outbox: where outputs and status go.
+        run: runs a coroutine function in the loop; `limit` is how many seconds it may take.
+    """
+
+    def __init__(self, connection: Connection, outbox: Outbox, run: Callable[..., Any]) -> None:
+        self._inputs = _inbox.Inputs(connection)
+        self._outbox = outbox
+        self._run = run
+
+    def fetch(self, token: str, running: bytes, timeout: float, ack: str) -> ExecutionInput:
+        """Take an input and publish the status `running`."""
+        content: ExecutionInput = self._run(
+            self._inputs.fetch, token, timeout, ack, limit=timeout + _inbox.SETTLE_TIMEOUT
+        )
+        try:
+            self.store(operations.EXECUTION_STATUS_UPDATE_SUBJECT, token, running)
+        except BridgeError as exc:
+            if self._inputs.holds(token):
+                self._run(self._inputs.give_back, token, limit=_inbox.LEAVE_TIMEOUT)
+                raise
+            # To raise it would lose the input, which is nowhere else any more.
+            logger.warning("the status `running` of execution %s was not published: %s", token, exc)
+        return content
+
+    def hand_in(self, token: str, payload: bytes) -> None:
+        """Store an output, if no other worker has taken the execution over, and acknowledge the input."""
+        held = self._inputs.holds(token)
+        if held:
+            self._run(self._inputs.check, token, limit=_inbox.SETTLE_TIMEOUT)
+        try:
+            self.store(operations.EXECUTION_OUTPUT_SUBJECT, token, payload)
+        except UndeliveredError:  # of earlier messages: the output is stored
+            self._settle(token, held=held)
+            raise
+        self._settle(token, held=held)
+
+    def store(self, subject: str, token: str, payload: bytes) -> None:
+        """Store a message about an execution."""
+        self._outbox.store(Message(subject.format(execution_id=token), payload, waited_for=True))
+
+    def release(self) -> None:
+        """Hold no input any more."""
+        self._inputs.release()
+
+    def _settle(self, token: str, *, held: bool) -> None:
+        self._outbox.forget(operations.EXECUTION_EVENT_SUBJECT.format(execution_id=token))
+        if held:
+            self._run(self._inputs.settle, token, limit=3 * _inbox.SETTLE_TIMEOUT)
