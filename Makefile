@@ -6,7 +6,7 @@ DEMO := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench coverage check codegen codegen-check lint types layers format clean
+.PHONY: help install demo test bench chaos coverage check codegen codegen-check lint types layers format clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -19,6 +19,10 @@ test: $(DEV) ## Run the tests.
 
 bench: $(DEV) ## Print the benchmarks beside their peers.
 	@$(BIN)/python -m benchmarks.http_client
+	@$(BIN)/python -m benchmarks.nats_events
+
+chaos: $(DEV) ## Kill, freeze and cut NATS while publishing, and count what is lost (about ten minutes).
+	@$(BIN)/python tests/chaos/chaos.py
 
 install: $(DEV) ## Install the package and all that its checks need into .venv.
 

@@ -1,6 +1,6 @@
 """How fast the bridge publishes, beside raw nats-py on the same server in the same run.
 
-    python benchmarks/nats_events.py
+    python -m benchmarks.nats_events
 
 Messages have 200 bytes. Ours and the peers take turns, and every figure is the median of the turns. An event counts
 when JetStream has acknowledged it. The round trip of 5 ms comes from a relay process in between. Exits with 1 if a
@@ -17,14 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from nats_peers import Ours, Raw
-
+from benchmarks.nats_peers import Ours, Raw
 from flow_client.local.nats_server import NatsServer
-
-# The streams and the relay are those of the tests.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from support.cluster import create_streams
-from support.relay import Relay
+from tests.support.cluster import create_streams
+from tests.support.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

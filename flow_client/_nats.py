@@ -167,9 +167,7 @@ class Connection:
     def _options(self) -> dict[str, Any]:
         return {
             "servers": list(self._servers.urls),
-            "user": self._servers.user,
-            "password": self._servers.password,
-            "token": self._servers.token,
+            **self._servers.login(),
             "name": "flow-client",
             "connect_timeout": self._connect_timeout,
             "max_reconnect_attempts": -1,

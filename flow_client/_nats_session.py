@@ -96,9 +96,7 @@ class Session:
         client = Client()
         connecting = client.connect(
             servers=[url],
-            user=servers.user,
-            password=servers.password,
-            token=servers.token,
+            **servers.login(),
             name="flow-client outbox",
             allow_reconnect=False,
             max_reconnect_attempts=1,  # nats-py tries for ever to connect for the first time, reconnecting or not

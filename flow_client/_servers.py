@@ -4,39 +4,95 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from flow_client.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from ssl import SSLContext
 
 _SCHEMES = ("nats", "tls")
 
 
 @dataclass(frozen=True)
 class Servers:
-    """The servers of a cluster without credentials, and the credentials for all of them."""
+    """The servers of a cluster without credentials, and what proves who we are to all of them.
+
+    Attributes:
+        urls: the servers.
+        user: the user's name, of a URL.
+        password: the user's password, of a URL.
+        token: the token, of a URL.
+        credentials_file: the file with a user's JWT and seed.
+        seed_file: the file with an nkey's seed.
+        tls: the files that TLS needs besides the system's certificates.
+    """
 
     urls: tuple[str, ...]
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    credentials_file: str | None = None
+    seed_file: str | None = None
+    tls: TlsFiles | None = None
 
     def __str__(self) -> str:
         return ",".join(self.urls)
+
+    def login(self) -> dict[str, Any]:
+        """Return what nats-py's `connect` takes to prove who we are.
+
+        Raises:
+            ConfigurationError: a file of TLS is unusable.
+        """
+        return {
+            "user": self.user,
+            "password": self.password,
+            "token": self.token,
+            "user_credentials": self.credentials_file,
+            "nkeys_seed": self.seed_file,
+            "tls": None if self.tls is None else self.tls.context(),
+        }
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """Certificates for TLS. `authorities` stand in for the system's; the certificate is the client's own."""
+
+    authorities: str | None
+    certificate: str | None
+    key: str | None
+
+    def context(self) -> SSLContext:
+        """Return the context of a connection; raise `ConfigurationError` if a file is unusable."""
+        import ssl  # noqa: PLC0415 - gevent patches it first, if it patches
+
+        try:
+            context = ssl.create_default_context(cafile=self.authorities)
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ValueError) as exc:
+            raise ConfigurationError(f"a file of NATS_CA, NATS_CERT or NATS_KEY is unusable: {exc}") from exc
+        return context
 
 
 def resolve_servers(nats_url: str | None, environ: Mapping[str, str] | None = None) -> Servers:
     """Return the servers of `nats_url`, else of the variable `NATS_URL`, separated by commas.
 
     The first credentials that stand in a URL are used for all servers, those that a cluster makes known later too.
+    `NATS_CREDS` and `NATS_NKEY_SEED` name files that stand in for them; `NATS_CA`, `NATS_CERT` and `NATS_KEY` are for
+    TLS.
 
     Raises:
-        ConfigurationError: there is no URL, or one is unusable. The message does not repeat it: it may hold a password.
+        ConfigurationError: there is no URL, or one is unusable, or a file is not there. The message does not repeat a
+            URL: it may hold a password.
     """
-    value = nats_url or (os.environ if environ is None else environ).get("NATS_URL")
+    env = os.environ if environ is None else environ
+    value = nats_url or env.get("NATS_URL")
     if not value:
         raise ConfigurationError("nats_url is missing: pass nats_url=… or set NATS_URL")
     parts = [_split(url) for url in value.split(",") if url.strip()]
@@ -47,7 +103,33 @@ def resolve_servers(nats_url: str | None, environ: Mapping[str, str] | None = No
             "nats_url is unusable: it must be like nats://nats.example.com:4222, several separated by commas "
             "(argument nats_url, variable NATS_URL)"
         )
-    return Servers(urls, **_login(credentials))
+    return Servers(urls, **_login(credentials), **_key_files(env), tls=_tls_files(env))
+
+
+def _key_files(env: Mapping[str, str]) -> dict[str, str | None]:
+    files = {"credentials_file": _file(env, "NATS_CREDS"), "seed_file": _file(env, "NATS_NKEY_SEED")}
+    if all(files.values()):
+        raise ConfigurationError("NATS_CREDS and NATS_NKEY_SEED are both set; one of them says who we are")
+    if any(files.values()) and find_spec("nkeys") is None:
+        raise ConfigurationError("NATS_CREDS and NATS_NKEY_SEED need nkeys: pip install 'flow-client[nkeys]'")
+    return files
+
+
+def _tls_files(env: Mapping[str, str]) -> TlsFiles | None:
+    files = TlsFiles(_file(env, "NATS_CA"), _file(env, "NATS_CERT"), _file(env, "NATS_KEY"))
+    if files.key is not None and files.certificate is None:
+        raise ConfigurationError("NATS_KEY is set and NATS_CERT is not: a key is of no use without its certificate")
+    if not files.authorities and not files.certificate:
+        return None
+    files.context()  # what is wrong with them is said now, not by the first connection
+    return files
+
+
+def _file(env: Mapping[str, str], variable: str) -> str | None:
+    path = env.get(variable)
+    if path and not Path(path).is_file():
+        raise ConfigurationError(f"{variable} is {path!r}, which is no file")
+    return path or None
 
 
 def _split(url: str) -> SplitResult | None:

@@ -18,6 +18,7 @@ from flow_client.local.errors import LocalPlatformError
 from flow_client.local.processes import GuardedProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from typing_extensions import Self
@@ -39,14 +40,22 @@ class NatsServer:
         token: what clients must present; a random one if None.
         port: 0 for one that is free.
         max_payload: the largest message in bytes; the server's own default, 1 MiB, if None.
+        settings: further settings of the server's configuration; they win over ours.
     """
 
     def __init__(
-        self, store_dir: Path | str, token: str | None = None, port: int = 0, *, max_payload: int | None = None
+        self,
+        store_dir: Path | str,
+        token: str | None = None,
+        port: int = 0,
+        *,
+        max_payload: int | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         self._folder = Path(store_dir)
         self._token = token or secrets.token_urlsafe(24)
         self._max_payload = max_payload
+        self._extra_settings = settings or {}
         self._process: GuardedProcess | None = None
         self.port = port
         self.pid = 0
@@ -106,6 +115,7 @@ class NatsServer:
         }
         if self._max_payload is not None:
             config["max_payload"] = self._max_payload
+        config.update(self._extra_settings)
         path = self._folder / "nats.conf"
         path.unlink(missing_ok=True)
         # The token stands in a file that only its owner reads: a command line is everybody's.

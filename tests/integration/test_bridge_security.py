@@ -1,0 +1,246 @@
+"""Who the bridge is to NATS: credentials in files and TLS, on real servers that ask for them."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import time
+import uuid
+
+import nats
+import nkeys
+import pytest
+
+from flow_client import BridgeError, ConfigurationError, NatsBridge
+from flow_client.local.nats_server import NatsServer
+from flow_client.local.streams import ensure_streams
+
+EXECUTION = str(uuid.uuid4())
+
+
+def key_pair(kind):
+    return nkeys.from_seed(nkeys.encode_seed(os.urandom(32), kind))
+
+
+def text(key):
+    return key.decode() if isinstance(key, bytes) else key
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Starts a server with settings of the test's own."""
+    servers = []
+
+    def start(settings):
+        servers.append(NatsServer(tmp_path / "server", settings=settings).start())
+        return f"nats://127.0.0.1:{servers[0].port}"
+
+    yield start
+    for each in servers:
+        each.stop()
+
+
+def create_streams(url, **login):
+    async def create():
+        connection = await nats.connect(url, **login)
+        try:
+            await ensure_streams(connection.jetstream())
+        finally:
+            await connection.close()
+
+    asyncio.run(create())
+
+
+def publish(url):
+    with NatsBridge(url, connect_timeout=5, publish_timeout=10) as bridge:
+        bridge.publish_execution_status(EXECUTION, "running")
+        bridge.push_execution_event(None, EXECUTION, "chunk", 1)
+        bridge.push_execution_event(None, EXECUTION, "done", 2)
+        bridge.flush(10)
+        return [event.event_data for event in bridge.events(EXECUTION)]
+
+
+def test_an_nkey_opens_the_server(server, tmp_path, monkeypatch):
+    user = key_pair(nkeys.PREFIX_BYTE_USER)
+    seed = tmp_path / "user.nk"
+    seed.write_bytes(bytes(user.seed))
+    url = server({"authorization": {"users": [{"nkey": text(user.public_key)}]}})
+    create_streams(url, nkeys_seed=str(seed))
+    monkeypatch.setenv("NATS_NKEY_SEED", str(seed))
+    assert publish(url) == [1, 2]
+
+
+def signed(issuer, subject, name, claims):
+    """Return a JWT in the form of NATS, signed by the key pair `issuer`."""
+
+    def part(value):
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+    body = {"iat": int(time.time()), "iss": text(issuer.public_key), "name": name, "sub": subject, "nats": claims}
+    body["jti"] = base64.b32encode(hashlib.sha256(json.dumps(body).encode()).digest()).decode().rstrip("=")
+    header = {"typ": "JWT", "alg": "ed25519-nkey"}
+    content = f"{part(json.dumps(header).encode())}.{part(json.dumps(body).encode())}"
+    return f"{content}.{part(issuer.sign(content.encode()))}"
+
+
+UNLIMITED = {"subs": -1, "data": -1, "payload": -1}
+ACCOUNT = {
+    **UNLIMITED,
+    "conn": -1,
+    "leaf": -1,
+    "imports": -1,
+    "exports": -1,
+    "wildcards": True,
+    "mem_storage": -1,
+    "disk_storage": -1,
+    "streams": -1,
+    "consumer": -1,
+}
+
+
+@pytest.fixture
+def creds(tmp_path):
+    """A credentials file of a user, and the settings of a server that trusts its operator."""
+    operator, account, user, system = map(
+        key_pair,
+        [
+            nkeys.PREFIX_BYTE_OPERATOR,
+            nkeys.PREFIX_BYTE_ACCOUNT,
+            nkeys.PREFIX_BYTE_USER,
+            nkeys.PREFIX_BYTE_ACCOUNT,
+        ],
+    )
+    system_id, account_id = text(system.public_key), text(account.public_key)
+    accounts = {
+        each: signed(operator, each, name, {"type": "account", "version": 2, "limits": limits})
+        for each, name, limits in [
+            (system_id, "system", {**ACCOUNT, "mem_storage": 0, "disk_storage": 0}),
+            (account_id, "flow", ACCOUNT),
+        ]
+    }
+    operator_id = text(operator.public_key)
+    operator_claims = {"type": "operator", "version": 2, "system_account": system_id}
+    user_jwt = signed(account, text(user.public_key), "worker", {"type": "user", "version": 2, **UNLIMITED})
+    path = tmp_path / "worker.creds"
+    path.write_text(
+        f"-----BEGIN NATS USER JWT-----\n{user_jwt}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{bytes(user.seed).decode()}\n------END USER NKEY SEED------\n"
+    )
+    settings = {
+        "operator": signed(operator, operator_id, "operator", operator_claims),
+        "system_account": system_id,
+        "resolver": "MEMORY",
+        "resolver_preload": accounts,
+        "authorization": {},
+    }
+    return path, settings
+
+
+def test_a_credentials_file_opens_the_server(server, creds, monkeypatch):
+    path, settings = creds
+    url = server(settings)
+    create_streams(url, user_credentials=str(path))
+    monkeypatch.setenv("NATS_CREDS", str(path))
+    assert publish(url) == [1, 2]
+
+
+def test_without_the_credentials_the_server_refuses(server, creds):
+    url = server(creds[1])
+    with pytest.raises(BridgeError, match="refuses"):
+        publish(url)
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """A certificate authority, and the certificates of a server and of a client."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=30)
+
+    new_key = ("-newkey", "rsa:2048", "-nodes", "-keyout")
+    openssl("req", "-x509", *new_key, "ca.key", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for name in ("server", "client"):
+        openssl("req", *new_key, f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
+        openssl("x509", "-req", "-in", f"{name}.csr", *signing, "-out", f"{name}.pem")
+    return folder
+
+
+@pytest.fixture
+def tls_url(server, certificates, monkeypatch):
+    """A server that asks for the client's certificate, and an environment that has it."""
+    url = server(
+        {
+            "authorization": {},
+            "tls": {
+                "cert_file": str(certificates / "server.pem"),
+                "key_file": str(certificates / "server.key"),
+                "ca_file": str(certificates / "ca.pem"),
+                "verify": True,
+            },
+        }
+    )
+    for variable, name in {"NATS_CA": "ca.pem", "NATS_CERT": "client.pem", "NATS_KEY": "client.key"}.items():
+        monkeypatch.setenv(variable, str(certificates / name))
+    return url.replace("nats://", "tls://")
+
+
+def test_certificates_open_a_server_with_tls(tls_url):
+    with NatsBridge(tls_url) as bridge:
+        create_streams(tls_url, tls=bridge._servers.tls.context())
+    assert publish(tls_url) == [1, 2]
+
+
+def test_a_client_without_its_certificate_is_not_let_in(tls_url, monkeypatch):
+    monkeypatch.delenv("NATS_CERT")
+    monkeypatch.delenv("NATS_KEY")
+    with pytest.raises(BridgeError), NatsBridge(tls_url, connect_timeout=2, publish_timeout=3) as bridge:
+        bridge.publish_execution_status(EXECUTION, "running")
+
+
+def test_a_server_that_nobody_vouches_for_is_not_trusted(tls_url, monkeypatch, certificates):
+    monkeypatch.setenv("NATS_CA", str(certificates / "client.pem"))
+    with pytest.raises(BridgeError), NatsBridge(tls_url, connect_timeout=2, publish_timeout=3) as bridge:
+        bridge.publish_execution_status(EXECUTION, "running")
+
+
+@pytest.mark.parametrize("variable", ["NATS_CREDS", "NATS_NKEY_SEED", "NATS_CA", "NATS_CERT"])
+def test_a_file_that_is_not_there_is_named(variable, monkeypatch):
+    monkeypatch.setenv(variable, "/nowhere/at/all")
+    with pytest.raises(ConfigurationError, match=f"{variable}.*/nowhere/at/all"):
+        NatsBridge("nats://127.0.0.1:4222")
+
+
+def test_a_file_that_is_no_certificate_is_an_error_at_the_start(monkeypatch, tmp_path):
+    path = tmp_path / "ca.pem"
+    path.write_text("no certificate")
+    monkeypatch.setenv("NATS_CA", str(path))
+    with pytest.raises(ConfigurationError, match="NATS_CA"):
+        NatsBridge("nats://127.0.0.1:4222")
+
+
+def test_two_ways_to_say_who_we_are_are_one_too_many(monkeypatch, tmp_path):
+    path = tmp_path / "seed"
+    path.write_text("x")
+    monkeypatch.setenv("NATS_CREDS", str(path))
+    monkeypatch.setenv("NATS_NKEY_SEED", str(path))
+    with pytest.raises(ConfigurationError, match="both set"):
+        NatsBridge("nats://127.0.0.1:4222")
+
+
+def test_no_secret_is_shown(server, creds, monkeypatch, caplog):
+    path, settings = creds
+    seed = path.read_text().split("SEED-----\n")[1].split("\n")[0]
+    url = server(settings)
+    create_streams(url, user_credentials=str(path))
+    monkeypatch.setenv("NATS_CREDS", str(path))
+    with caplog.at_level(logging.DEBUG), NatsBridge(url) as bridge:
+        bridge.publish_execution_status(EXECUTION, "running")
+        shown = caplog.text + repr(bridge) + repr(bridge._servers) + repr(bridge.stats())
+    assert seed not in shown
