@@ -37,7 +37,7 @@ class BridgeStats:
         stored: how many messages JetStream has confirmed.
         unacked: how many it has not.
         sessions: how many connections were made for publishing; a new one after each doubt.
-        longest_pause: the longest time in seconds between a failure and the next confirmation.
+        longest_pause: the longest time in seconds that delivery stood still in an outage.
     """
 
     stored: int
@@ -195,10 +195,11 @@ class Outbox:
 
     async def _delivered(self) -> bool:
         """Deliver what comes next and return whether there is no doubt about it."""
+        started = time.monotonic()
         try:
             await self._delivery.send_next(await self._open_session())
         except Exception as exc:  # noqa: BLE001 - a doubt whatever it is: to end here would lose all that comes
-            self._failed(exc)
+            self._failed(exc, started)
             await self._end_session()
             return False
         self._succeeded()
@@ -220,12 +221,12 @@ class Outbox:
         if session is not None:
             await session.close()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, started: float) -> None:
         self._failure = error
         if not isinstance(error, (DoubtError, ClientRefusedError)):
             logger.error("publishing failed; trying again", exc_info=error)
         if self._failing_since is None:
-            self._failing_since = time.monotonic()
+            self._failing_since = started
             what = "lost the connection to" if self._sessions else "there is no connection to"
             logger.warning("%s NATS at %s; connecting again (%s)", what, self._servers, error)
         if not self._sessions:

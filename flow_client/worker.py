@@ -5,7 +5,7 @@ The settings come from the environment that a container gets: `EXECUTION_ID`, `D
 
 | code | meaning |
 |---|---|
-| 0 | an output is stored, that of a failed or cancelled handler too |
+| 0 | an output is stored, that of a failed or cancelled handler too; events that could not be are named on stderr |
 | 64 | the command line is wrong, or a setting is missing or unusable |
 | 65 | the input is malformed |
 | 69 | NATS cannot be reached, or no input came in time |

@@ -23,7 +23,7 @@ def test_kills_freezes_and_cuts_lose_repeat_and_reorder_nothing(tmp_path, batche
     _assert_clean(found["ours"])
 
 
-def test_a_killed_leader_loses_repeats_and_reorders_nothing(tmp_path):
+def test_leaders_that_hand_over_and_die_lose_repeat_and_reorder_nothing(tmp_path):
     with Cluster(tmp_path, batched=True) as cluster:
-        found = perform(cluster, [cluster.kill_leader], references=False)
+        found = perform(cluster, [cluster.step_down] * 3 + [cluster.kill_leader], references=False)
     _assert_clean(found["ours"])

@@ -1,0 +1,63 @@
+"""The numbers of an execution's events."""
+
+import pytest
+
+from flow_client import BridgeError
+from flow_client._message_log import Message
+from flow_client._messages import event
+from flow_client._nats_store import LastStored
+from flow_client._sequences import LONGEST_MEMORY, Sequences
+
+
+def _last(number, position):
+    return LastStored(position, "id", b'{"sequence": %d}' % number)
+
+
+def _event(subject):
+    return Message(subject, event("e", "chunk", None))
+
+
+def test_numbers_begin_at_one():
+    sequences = Sequences()
+    assert sequences.unknown([_event("s.a"), Message("t.a", b"")]) == {"s.a"}
+    sequences.read("s.a", None)
+    assert (sequences.next_number("s.a"), sequences.position("s.a")) == (1, 0)
+    assert not sequences.unknown([_event("s.a")])
+
+
+def test_numbers_go_on_from_the_last_stored_one():
+    sequences = Sequences()
+    sequences.read("s.a", _last(41, 100))
+    assert (sequences.next_number("s.a"), sequences.position("s.a")) == (42, 100)
+    sequences.stored("s.a", 101)
+    assert (sequences.next_number("s.a"), sequences.position("s.a")) == (43, 101)
+
+
+def test_a_doubt_has_the_last_one_read_again_and_numbers_never_go_back():
+    sequences = Sequences()
+    sequences.read("s.a", _last(41, 100))
+    sequences.doubt("s.a")
+    assert sequences.unknown([_event("s.a")]) == {"s.a"}
+    sequences.read("s.a", None)  # the stream was purged
+    assert (sequences.next_number("s.a"), sequences.position("s.a")) == (42, 0)
+
+
+def test_a_stored_event_at_an_unknown_place_is_counted():
+    sequences = Sequences()
+    sequences.read("s.a", _last(1, 5))
+    sequences.stored("s.a", None)
+    assert sequences.next_number("s.a") == 3
+    assert sequences.unknown([_event("s.a")]) == {"s.a"}
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b'{"sequence": "x"}', b"\xff"])
+def test_what_has_no_number_is_an_error(payload):
+    with pytest.raises(BridgeError, match="no sequence number"):
+        Sequences().read("s.a", LastStored(1, None, payload))
+
+
+def test_the_memory_is_bounded():
+    sequences = Sequences()
+    for number in range(3 * LONGEST_MEMORY):
+        sequences.read(f"s.{number}", None)
+    assert len(sequences._known) <= LONGEST_MEMORY + 1
