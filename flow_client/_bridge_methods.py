@@ -9,16 +9,24 @@ from flow_client._fork import renew_after_fork
 from flow_client.errors import ClientClosedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from uuid import UUID
 
     from flow_client.bridge import NatsBridge
+    from flow_client.models import ExecutionEvent
 
 
 class BridgeMethods:
-    """What code inside an execution says over NATS (contract section 2). `NatsBridge` documents each method."""
+    """What code inside an execution says over NATS (contract section 2). `NatsBridge` documents each method.
 
-    def __init__(self, nats_url: str | None) -> None:
+    Args:
+        nats_url: where NATS is.
+        source: the methods of another client, whose bridge is used; to close it closes these too.
+    """
+
+    def __init__(self, nats_url: str | None, source: BridgeMethods | None = None) -> None:
         self._nats_url = nats_url
+        self._bridge_source = source
         self._bridge: NatsBridge | None = None
         self._bridge_lock = threading.Lock()
         self._bridge_closed = False
@@ -51,6 +59,10 @@ class BridgeMethods:
         """Publish the execution's status, as `NatsBridge.publish_execution_status` does."""
         self._open_bridge().publish_execution_status(execution_id, status)
 
+    def execution_events(self, execution_id: UUID | str, from_sequence: int = 1) -> Iterator[ExecutionEvent]:
+        """Follow the execution's events, as `NatsBridge.events` does."""
+        return self._open_bridge().events(execution_id, from_sequence)
+
     def after_fork_in_child(self) -> None:
         """Replace the lock, which another thread of the parent may have held."""
         self._bridge_lock = threading.Lock()
@@ -62,6 +74,8 @@ class BridgeMethods:
         with self._bridge_lock:
             if self._bridge_closed:
                 raise ClientClosedError("the client was closed; create a new one")
+            if self._bridge_source is not None:
+                return self._bridge_source._open_bridge()  # noqa: SLF001 - its own kind
             if self._bridge is None:
                 self._bridge = NatsBridge(self._nats_url)
             return self._bridge

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flow_client._transport import Reply, Transport
 from flow_client.errors import ConfigurationError, InvalidRequestError, PlatformClientError
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from flow_client._auth import TokenStore
     from flow_client._operation import Operation
+    from flow_client._transport import Reply, Transport
     from flow_client.config import Settings
 
     Identifier = UUID | str
@@ -26,9 +25,9 @@ class ClientCore:
 
     settings: Settings
 
-    def __init__(self, settings: Settings, tokens: TokenStore) -> None:
+    def __init__(self, settings: Settings, transport: Transport) -> None:
         self.settings = settings
-        self._transport = Transport(settings, tokens)
+        self._transport = transport
 
     def _call(
         self,

@@ -1,6 +1,15 @@
 """The base classes of the generated models."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from pydantic import BaseModel, ConfigDict
+
+from flow_client.errors import PlatformExecutionError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "timeout", "dead_letter", "cancelled"})
 """The statuses after which an execution does not change any more (contract section 1), in lower case."""
@@ -15,7 +24,9 @@ class FlowModel(BaseModel):
 class RecordMethods(FlowModel):
     """What an execution's record can be asked."""
 
+    execution_id: str
     status: str
+    error: Any = None
 
     @property
     def is_terminal(self) -> bool:
@@ -26,3 +37,22 @@ class RecordMethods(FlowModel):
     def is_completed(self) -> bool:
         """Whether the execution has ended well."""
         return self.status.lower() == "completed"
+
+    def raise_for_status(self, *, idempotency_key: str | None = None) -> Self:
+        """Return the record if the execution has completed.
+
+        Args:
+            idempotency_key: the key of its submission, for the error.
+
+        Raises:
+            PlatformExecutionError: it ended otherwise, or has not ended; `record` is this one.
+        """
+        if self.is_completed:
+            return self
+        outcome = f"ended as {self.status!r}: {self.error}" if self.is_terminal else f"has not ended: {self.status!r}"
+        raise PlatformExecutionError(
+            f"execution {self.execution_id} {outcome}",
+            execution_id=self.execution_id,
+            idempotency_key=idempotency_key,
+            record=self,
+        )

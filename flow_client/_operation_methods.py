@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flow_client._bridge_methods import BridgeMethods
 from flow_client._client_core import ClientCore, caller, seconds, submission
 from flow_client._generated import operations
 from flow_client._waiting import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
@@ -11,18 +12,19 @@ from flow_client.errors import InvalidRequestError
 from flow_client.executions import ExecutionHandle
 
 if TYPE_CHECKING:
-    from flow_client._auth import TokenStore
     from flow_client._client_core import Identifier, JsonObject
     from flow_client._operation import Operation
+    from flow_client._transport import Transport
     from flow_client.config import Settings
     from flow_client.models import ExecutionAccepted, ExecutionRecord
 
 
-class OperationMethods(ClientCore):
+class OperationMethods(ClientCore, BridgeMethods):
     """Operations, handles and the wait; `PlatformClient` says what all of them raise."""
 
-    def __init__(self, settings: Settings, tokens: TokenStore) -> None:
-        super().__init__(settings, tokens)
+    def __init__(self, settings: Settings, transport: Transport, source: OperationMethods | None = None) -> None:
+        ClientCore.__init__(self, settings, transport)
+        BridgeMethods.__init__(self, settings.nats_url, source)
         self._waiter = Waiter(self._look)
 
     def submit_code_block_execution(

@@ -80,19 +80,31 @@ class Request:
 
 
 class Transport:
-    """Sends operations over HTTP. Threads may share it."""
+    """Sends operations over HTTP. Threads may share it.
 
-    def __init__(
-        self,
-        settings: Settings,
-        tokens: TokenStore,
-    ) -> None:
+    Args:
+        settings: the client's settings.
+        tokens: the token and its renewal.
+        source: a transport whose connections and retry budget are used; to close it closes this one too.
+    """
+
+    def __init__(self, settings: Settings, tokens: TokenStore, source: Transport | None = None) -> None:
         self._settings = settings
         self._tokens = tokens
-        self._session = HttpSession(settings.max_answer_bytes)
-        self._retrier = Retrier()
+        self._source = source
+        self._session: HttpSession = source._session if source else HttpSession(settings.max_answer_bytes)  # noqa: SLF001 - its own kind
+        self._retrier: Retrier = source._retrier if source else Retrier()  # noqa: SLF001
         self._fixed_headers = _fixed_headers(settings)
         self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether this one or its source was closed."""
+        return self._closed or (self._source is not None and self._source.closed)
+
+    def sharing(self, settings: Settings) -> Transport:
+        """Return a transport with other settings on the same connections, tokens and retry budget."""
+        return Transport(settings, self._tokens, self)
 
     def call(
         self,
@@ -137,9 +149,10 @@ class Transport:
         self._session.refresh_environment()
 
     def close(self) -> None:
-        """Close the connections. Can be called twice."""
+        """Close the connections, unless they are another transport's. Can be called twice."""
         self._closed = True
-        self._session.close()
+        if self._source is None:
+            self._session.close()
 
     def _request(
         self,
@@ -173,7 +186,7 @@ class Transport:
         return answer
 
     def _send(self, request: Request, token: Secret, exchange: Exchange) -> HttpAnswer:
-        if self._closed:
+        if self.closed:
             raise ClientClosedError("the client was closed; create a new one")
         started = time.monotonic()
         outcome: object = "no answer"

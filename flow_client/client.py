@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 from flow_client import config as configuration
 from flow_client._auth import TokenStore
-from flow_client._bridge_methods import BridgeMethods
-from flow_client._client_core import caller, seconds
-from flow_client._generated import operations
-from flow_client._log import logger
+from flow_client._durable_methods import DurableMethods
 from flow_client._operation_methods import OperationMethods
-from flow_client._waiting import DEFAULT_WAIT
-from flow_client.errors import ExecutionWaitTimeout, InvalidRequestError, PlatformClientError, PlatformExecutionError
+from flow_client._transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,15 +17,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from flow_client._client_core import Identifier, JsonObject
-    from flow_client.executions import ExecutionHandle
-    from flow_client.models import AgentCallResponse, ExecutionRecord
-
-CANCEL_TIMEOUT = 10.0
-"""Seconds for the cancellation of an execution whose wait ran out of time."""
+    from flow_client._client_core import Identifier
 
 
-class PlatformClient(OperationMethods, BridgeMethods):
+class PlatformClient(DurableMethods):
     """A blocking client of the Flow platform (contract section 1). Threads may share it; it is a context manager.
 
     Every method that sends raises these, all of them `PlatformClientError`:
@@ -83,94 +75,24 @@ class PlatformClient(OperationMethods, BridgeMethods):
             max_answer_bytes=max_answer_bytes,
         )
         tokens = TokenStore(configuration.resolve_token(auth_token), on_auth_token_refresh)
-        OperationMethods.__init__(self, settings, tokens)
-        BridgeMethods.__init__(self, settings.nats_url)
+        super().__init__(settings, Transport(settings, tokens))
 
-    def execute_code_block(
-        self,
-        code_block_id: Identifier,
-        input_parameters: JsonObject,
-        context: JsonObject | None,
-        scope: str = "workspace",  # noqa: ARG002 - see the class
-        lifecycle_event: str = "workflow",
-        timeout_seconds: float = 300,
-        caller_deployment_id: Identifier | None = None,  # noqa: ARG002 - see the class
-        ring_id: str | None = None,
-        *,
-        idempotency_key: str | None = None,
-    ) -> ExecutionRecord:
-        """Submit a code block with `context` as its config, wait, and return the terminal record, whatever its status.
+    def with_options(self, *, timeout: float | None = None, max_attempts: int | None = None) -> Self:
+        """Return a copy with other limits, on the same connections, tokens, retry budget and NATS bridge.
+
+        It costs next to nothing. To close the copy closes nothing but the copy; to close the original closes both.
+
+        Args:
+            timeout: seconds for one operation whole; the original's if None.
+            max_attempts: how often one operation is tried; the original's if None.
 
         Raises:
-            PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort.
+            ConfigurationError: a value is unusable.
         """
-        handle = self.submit_code_block_execution(
-            *(code_block_id, input_parameters, context, lifecycle_event, ring_id, timeout_seconds),
-            idempotency_key=idempotency_key,
-        )
-        return self._await_or_cancel(handle, timeout_seconds)
-
-    def execute_workflow(
-        self,
-        workflow_id: Identifier,
-        input_data: JsonObject,
-        context: JsonObject | None = None,
-        config: JsonObject | None = None,
-        auto_deploy: bool = True,  # noqa: ARG002, FBT001, FBT002 - the contract's signature; see the class
-        lifecycle_event: str = "workflow",
-        caller_deployment_id: Identifier | None = None,  # noqa: ARG002 - see the class
-        ring_id: str | None = None,
-        timeout_seconds: float | None = None,
-        *,
-        idempotency_key: str | None = None,
-    ) -> ExecutionRecord:
-        """Submit a workflow with `config`, else `context`, wait, and return the terminal record, whatever its status.
-
-        Raises:
-            PlatformExecutionError: `timeout_seconds`, 300 if none, ran out; cancellation was asked for, best effort.
-        """
-        budget = DEFAULT_WAIT if timeout_seconds is None else timeout_seconds
-        handle = self.submit_workflow_execution(
-            *(workflow_id, input_data, context if config is None else config, lifecycle_event, ring_id, budget),
-            idempotency_key=idempotency_key,
-        )
-        return self._await_or_cancel(handle, budget)
-
-    def execute_agent(
-        self,
-        agent_id: Identifier,
-        input_data: JsonObject,
-        context: JsonObject | None,
-        execution_mode: str = "inline",
-        caller_deployment_id: Identifier | None = None,
-        ring_id: str | None = None,
-        timeout_seconds: float = 300,
-        *,
-        idempotency_key: str | None = None,
-    ) -> AgentCallResponse | ExecutionRecord:
-        """Run an agent and return its answer (`inline`) or its execution's terminal record (`isolated`).
-
-        Inline, `timeout_seconds` bounds the call and `context` is not sent. Isolated, `context` is the config.
-
-        Raises:
-            PlatformExecutionError: isolated, and `timeout_seconds` ran out; cancellation was asked for, best effort.
-        """
-        if execution_mode == "inline":
-            fields = {"input_data": input_data, "execution_mode": execution_mode, **caller(caller_deployment_id)}
-            return self._call(
-                *(operations.EXECUTE_AGENT, {"agent_id": agent_id}, fields),
-                idempotency_key=idempotency_key,
-                timeout=seconds(timeout_seconds, "timeout_seconds"),
-            ).value
-        if execution_mode != "isolated":
-            raise InvalidRequestError(f"execution_mode is {execution_mode!r}; it must be 'inline' or 'isolated'")
-        handle = self.submit_agent_execution(
-            *(agent_id, input_data, context),
-            ring_id=ring_id,
-            timeout_seconds=timeout_seconds,
-            idempotency_key=idempotency_key,
-        )
-        return self._await_or_cancel(handle, timeout_seconds)
+        other = copy(self)
+        settings = self.settings.with_options(timeout, max_attempts)
+        OperationMethods.__init__(other, settings, self._transport.sharing(settings), self)
+        return other
 
     def refresh_environment(self) -> None:
         """Look up proxies and CA bundles in the environment anew: they are read once, at the first request."""
@@ -202,23 +124,3 @@ class PlatformClient(OperationMethods, BridgeMethods):
             self._close_bridge(quietly=quietly)
         finally:
             self._transport.close()
-
-    def _await_or_cancel(self, handle: ExecutionHandle, timeout_seconds: float) -> ExecutionRecord:
-        try:
-            return self.await_execution_result(handle.execution_id, timeout_seconds=timeout_seconds)
-        except ExecutionWaitTimeout as timeout:
-            self._cancel_quietly(handle.execution_id)
-            raise PlatformExecutionError(
-                f"{timeout}; its cancellation was asked for",
-                execution_id=handle.execution_id,
-                idempotency_key=handle.idempotency_key,
-                elapsed=timeout.elapsed,
-            ) from timeout
-
-    def _cancel_quietly(self, execution_id: str) -> None:
-        try:
-            self._call(
-                operations.CANCEL_EXECUTION, {"execution_id": execution_id}, timeout=CANCEL_TIMEOUT, max_attempts=1
-            )
-        except PlatformClientError as error:
-            logger.debug("execution %s could not be cancelled: %s", execution_id, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -38,6 +38,14 @@ class Settings:
     deployment_id: str | None = None
     parent_billing_txn_id: str | None = None
     lifecycle_event: str | None = None
+
+    def with_options(self, timeout: float | None, max_attempts: int | None) -> Settings:
+        """Return a copy with what is given; raise `ConfigurationError` for a value that is unusable."""
+        return replace(
+            self,
+            timeout=self.timeout if timeout is None else duration(timeout, "timeout"),
+            max_attempts=self.max_attempts if max_attempts is None else _positive(max_attempts, "max_attempts"),
+        )
 
 
 def resolve(

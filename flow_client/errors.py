@@ -73,7 +73,7 @@ class InvalidRequestError(PlatformClientError, ValueError):
 
 
 class ClientClosedError(PlatformClientError, RuntimeError):
-    """The client or the bridge was used after `close()`."""
+    """The client or the bridge was used after `close()`, or a handle that was unpickled before it had a client."""
 
 
 class PlatformConnectionError(PlatformClientError):

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flow_client.errors import PlatformExecutionError
+from flow_client.errors import ClientClosedError, InvalidRequestError
+from flow_client.models import ExecutionAccepted
 
 if TYPE_CHECKING:
-    from flow_client.models import ExecutionAccepted, ExecutionRecord
+    from collections.abc import Iterator
+
+    from typing_extensions import Self
+
+    from flow_client.config import Settings
+    from flow_client.models import ExecutionEvent, ExecutionRecord
+
+
+_NAMES = ("execution_id", "idempotency_key", "base_url", "org_id", "workspace_id")
 
 
 class ExecutionClient(Protocol):
     """What a handle needs of a client."""
+
+    settings: Settings
 
     def get_execution_status(self, execution_id: str) -> ExecutionRecord:
         """Return the execution's record as it is now."""
@@ -22,16 +33,25 @@ class ExecutionClient(Protocol):
     def cancel_execution(self, execution_id: str) -> Any:
         """Ask for the execution's cancellation."""
 
+    def execution_events(self, execution_id: str, from_sequence: int) -> Iterator[ExecutionEvent]:
+        """Follow the execution's events."""
+
 
 class ExecutionHandle:
     """One execution, to be asked about and waited for.
 
     `client.submit_*` returns one; `client.execution(execution_id)` makes one without a request.
 
+    Pickled, or as `to_dict()`, it keeps what names the execution, and neither the client nor the token. Unpickled it is
+    detached: whatever asks the platform raises `ClientClosedError` until `attach(client)` gives it a client.
+
     Attributes:
         execution_id: the execution's id.
         accepted: the platform's answer to the submission; None on a handle that was not made by one.
         idempotency_key: the key under which it was submitted: submitting again with it starts no second execution.
+        base_url: the API of the platform that runs it.
+        org_id: its organisation.
+        workspace_id: its workspace.
     """
 
     def __init__(
@@ -41,10 +61,13 @@ class ExecutionHandle:
         accepted: ExecutionAccepted | None = None,
         idempotency_key: str | None = None,
     ) -> None:
-        self._client = client
+        self._attached: ExecutionClient | None = client
         self.execution_id = execution_id
         self.accepted = accepted
         self.idempotency_key = idempotency_key
+        self.base_url = client.settings.base_url
+        self.org_id = client.settings.org_id
+        self.workspace_id = client.settings.workspace_id
 
     def status(self) -> ExecutionRecord:
         """Return the execution's record as it is now, as `PlatformClient.get_execution_status` does."""
@@ -69,19 +92,73 @@ class ExecutionHandle:
             ExecutionWaitTimeout: the time ran out.
             PlatformClientError: as for `PlatformClient.await_execution_result`.
         """
-        record = self.wait(timeout)
-        if record.is_completed:
-            return record.output
-        raise PlatformExecutionError(
-            f"execution {self.execution_id} ended as {record.status!r}: {record.error}",
-            execution_id=self.execution_id,
-            idempotency_key=self.idempotency_key,
-            record=record,
-        )
+        return self.wait(timeout).raise_for_status(idempotency_key=self.idempotency_key).output
 
     def cancel(self) -> Any:
         """Ask for cancellation, best effort; return the platform's answer as `PlatformClient.cancel_execution` does."""
         return self._client.cancel_execution(self.execution_id)
 
+    def events(self, from_sequence: int = 1) -> Iterator[ExecutionEvent]:
+        """Follow the execution's events over NATS from a number on, as `NatsBridge.events` does.
+
+        Raises:
+            ConfigurationError: the client has no `nats_url`.
+            PlatformClientError: as for `NatsBridge.events`.
+        """
+        return self._client.execution_events(self.execution_id, from_sequence)
+
+    def attach(self, client: ExecutionClient) -> Self:
+        """Have the handle ask `client` from now on, and return the handle.
+
+        Raises:
+            InvalidRequestError: the client is of another organisation or workspace. Its `base_url` may be another one:
+                a platform can be reached by several names.
+        """
+        ours, theirs = (self.org_id, self.workspace_id), (client.settings.org_id, client.settings.workspace_id)
+        if ours != theirs:
+            raise InvalidRequestError(
+                f"execution {self.execution_id} is of organisation and workspace {ours}, the client of {theirs}",
+                execution_id=self.execution_id,
+            )
+        self._attached = client
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what names the execution as a JSON object, without a token; `from_dict` reads it."""
+        accepted = None if self.accepted is None else self.accepted.model_dump(mode="json")
+        return {**{name: getattr(self, name) for name in _NAMES}, "accepted": accepted}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Return the handle that `to_dict()` was called on, detached: `attach(client)` makes it usable.
+
+        Raises:
+            InvalidRequestError: `fields` name no execution.
+        """
+        if not isinstance(fields.get("execution_id"), str):
+            raise InvalidRequestError(f"there is no execution_id in {fields!r}")
+        handle = cls.__new__(cls)
+        handle.__setstate__(fields)
+        return handle
+
+    @property
+    def _client(self) -> ExecutionClient:
+        if self._attached is None:
+            raise ClientClosedError(
+                f"the handle on execution {self.execution_id} was unpickled and has no client: "
+                f"call handle.attach(client), or take client.execution({self.execution_id!r})",
+                execution_id=self.execution_id,
+                idempotency_key=self.idempotency_key,
+            )
+        return self._attached
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.to_dict()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        accepted = state.get("accepted")
+        vars(self).update({name: state.get(name) for name in _NAMES}, _attached=None)
+        self.accepted = None if accepted is None else ExecutionAccepted.model_validate(accepted)
+
     def __repr__(self) -> str:
-        return f"ExecutionHandle({self.execution_id!r})"
+        return f"ExecutionHandle({self.execution_id!r}{', detached' if self._attached is None else ''})"

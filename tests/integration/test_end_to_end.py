@@ -134,6 +134,14 @@ def test_following_ends_with_the_execution(platform, client, ring):
     assert handle.status().status == "failed"
 
 
+def test_a_handle_follows_its_events(client, ring):
+    handle = client.submit_workflow_execution("sleep", {"seconds": 60}, ring_id=ring)
+    for event_type in ("chunk", "message", "done"):
+        client.push_execution_event(None, handle.execution_id, event_type, None)
+    handle.cancel()
+    assert [event.event_type for event in handle.events(from_sequence=2)] == ["message", "done"]
+
+
 def test_following_can_begin_at_any_number(platform, client, ring):
     handle = client.submit_workflow_execution("sleep", {"seconds": 60}, ring_id=ring)
     for number in range(5):

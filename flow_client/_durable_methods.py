@@ -1,0 +1,143 @@
+"""The client's methods that submit an execution and wait for its end (contract section 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flow_client._client_core import caller, seconds
+from flow_client._generated import operations
+from flow_client._log import logger
+from flow_client._operation_methods import OperationMethods
+from flow_client._waiting import DEFAULT_WAIT
+from flow_client.errors import ExecutionWaitTimeout, InvalidRequestError, PlatformClientError, PlatformExecutionError
+
+if TYPE_CHECKING:
+    from flow_client._client_core import Identifier, JsonObject
+    from flow_client.executions import ExecutionHandle
+    from flow_client.models import AgentCallResponse, ExecutionRecord
+
+CANCEL_TIMEOUT = 10.0
+"""Seconds for the cancellation of an execution whose wait ran out of time."""
+
+
+class DurableMethods(OperationMethods):
+    """Submit and wait; `PlatformClient` says what all of them raise, and what is taken and not sent.
+
+    With `check=True` a record that did not complete is an error, as for `subprocess.run`.
+    """
+
+    def execute_code_block(
+        self,
+        code_block_id: Identifier,
+        input_parameters: JsonObject,
+        context: JsonObject | None,
+        scope: str = "workspace",  # noqa: ARG002 - see PlatformClient
+        lifecycle_event: str = "workflow",
+        timeout_seconds: float = 300,
+        caller_deployment_id: Identifier | None = None,  # noqa: ARG002 - see PlatformClient
+        ring_id: str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        check: bool = False,
+    ) -> ExecutionRecord:
+        """Submit a code block with `context` as its config, wait, and return the terminal record, whatever its status.
+
+        Raises:
+            PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort. With `check`
+                also: it ended otherwise than `completed`.
+        """
+        handle = self.submit_code_block_execution(
+            *(code_block_id, input_parameters, context, lifecycle_event, ring_id, timeout_seconds),
+            idempotency_key=idempotency_key,
+        )
+        return self._finish(handle, timeout_seconds, check=check)
+
+    def execute_workflow(
+        self,
+        workflow_id: Identifier,
+        input_data: JsonObject,
+        context: JsonObject | None = None,
+        config: JsonObject | None = None,
+        auto_deploy: bool = True,  # noqa: ARG002, FBT001, FBT002 - the contract's signature; see PlatformClient
+        lifecycle_event: str = "workflow",
+        caller_deployment_id: Identifier | None = None,  # noqa: ARG002 - see PlatformClient
+        ring_id: str | None = None,
+        timeout_seconds: float | None = None,
+        *,
+        idempotency_key: str | None = None,
+        check: bool = False,
+    ) -> ExecutionRecord:
+        """Submit a workflow with `config`, else `context`, wait, and return the terminal record, whatever its status.
+
+        Raises:
+            PlatformExecutionError: `timeout_seconds`, 300 if none, ran out; cancellation was asked for, best effort.
+                With `check` also: it ended otherwise than `completed`.
+        """
+        budget = DEFAULT_WAIT if timeout_seconds is None else timeout_seconds
+        handle = self.submit_workflow_execution(
+            *(workflow_id, input_data, context if config is None else config, lifecycle_event, ring_id, budget),
+            idempotency_key=idempotency_key,
+        )
+        return self._finish(handle, budget, check=check)
+
+    def execute_agent(
+        self,
+        agent_id: Identifier,
+        input_data: JsonObject,
+        context: JsonObject | None,
+        execution_mode: str = "inline",
+        caller_deployment_id: Identifier | None = None,
+        ring_id: str | None = None,
+        timeout_seconds: float = 300,
+        *,
+        idempotency_key: str | None = None,
+        check: bool = False,
+    ) -> AgentCallResponse | ExecutionRecord:
+        """Run an agent and return its answer (`inline`) or its execution's terminal record (`isolated`).
+
+        Inline, `timeout_seconds` bounds the call and `context` is not sent. Isolated, `context` is the config.
+
+        Raises:
+            PlatformExecutionError: isolated, and `timeout_seconds` ran out; cancellation was asked for, best effort.
+                With `check` also: it ended otherwise than `completed`.
+        """
+        if execution_mode == "inline":
+            fields = {"input_data": input_data, "execution_mode": execution_mode, **caller(caller_deployment_id)}
+            return self._call(
+                *(operations.EXECUTE_AGENT, {"agent_id": agent_id}, fields),
+                idempotency_key=idempotency_key,
+                timeout=seconds(timeout_seconds, "timeout_seconds"),
+            ).value
+        if execution_mode != "isolated":
+            raise InvalidRequestError(f"execution_mode is {execution_mode!r}; it must be 'inline' or 'isolated'")
+        handle = self.submit_agent_execution(
+            *(agent_id, input_data, context),
+            ring_id=ring_id,
+            timeout_seconds=timeout_seconds,
+            idempotency_key=idempotency_key,
+        )
+        return self._finish(handle, timeout_seconds, check=check)
+
+    def _finish(self, handle: ExecutionHandle, timeout_seconds: float, *, check: bool) -> ExecutionRecord:
+        record = self._await_or_cancel(handle, timeout_seconds)
+        return record.raise_for_status(idempotency_key=handle.idempotency_key) if check else record
+
+    def _await_or_cancel(self, handle: ExecutionHandle, timeout_seconds: float) -> ExecutionRecord:
+        try:
+            return self.await_execution_result(handle.execution_id, timeout_seconds=timeout_seconds)
+        except ExecutionWaitTimeout as timeout:
+            self._cancel_quietly(handle.execution_id)
+            raise PlatformExecutionError(
+                f"{timeout}; its cancellation was asked for",
+                execution_id=handle.execution_id,
+                idempotency_key=handle.idempotency_key,
+                elapsed=timeout.elapsed,
+            ) from timeout
+
+    def _cancel_quietly(self, execution_id: str) -> None:
+        try:
+            self._call(
+                operations.CANCEL_EXECUTION, {"execution_id": execution_id}, timeout=CANCEL_TIMEOUT, max_attempts=1
+            )
+        except PlatformClientError as error:
+            logger.debug("execution %s could not be cancelled: %s", execution_id, error)
