@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from flow_client._bridge_methods import BridgeMethods
 from flow_client._client_core import ClientCore, caller, seconds, submission
+from flow_client._futures import SharedWaiter
 from flow_client._generated import operations
 from flow_client._waiting import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
 from flow_client.errors import InvalidRequestError
 from flow_client.executions import ExecutionHandle
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from flow_client._client_core import Identifier, JsonObject
     from flow_client._operation import Operation
     from flow_client._transport import Transport
@@ -25,7 +28,9 @@ class OperationMethods(ClientCore, BridgeMethods):
     def __init__(self, settings: Settings, transport: Transport, source: OperationMethods | None = None) -> None:
         ClientCore.__init__(self, settings, transport)
         BridgeMethods.__init__(self, settings.nats_url, source)
+        self._is_original = source is None
         self._waiter = Waiter(self._look)
+        self._futures: SharedWaiter = source._futures if source else SharedWaiter(self._look)  # noqa: SLF001 - its own kind
 
     def submit_code_block_execution(
         self,
@@ -145,6 +150,13 @@ class OperationMethods(ClientCore, BridgeMethods):
             PollSchedule(interval=interval),
             seconds(not_found_retry_seconds, "not_found_retry_seconds", zero=True),
         )
+
+    def execution_future(self, execution_id: Identifier, *, timeout: float | None = None) -> Future[ExecutionRecord]:
+        """Return a future of the execution's terminal record, whatever its status, as `ExecutionHandle.future` does."""
+        checked = operations.GET_EXECUTION_STATUS.check("execution_id", execution_id)
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        self._transport.check_open()
+        return self._futures.future(checked, limit)
 
     def _submit(
         self,

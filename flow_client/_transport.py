@@ -97,10 +97,12 @@ class Transport:
         self._fixed_headers = _fixed_headers(settings)
         self._closed = False
 
-    @property
-    def closed(self) -> bool:
-        """Whether this one or its source was closed."""
-        return self._closed or (self._source is not None and self._source.closed)
+    def check_open(self) -> None:
+        """Raise `ClientClosedError` if this one or its source was closed."""
+        if self._closed:
+            raise ClientClosedError("the client was closed; create a new one")
+        if self._source is not None:
+            self._source.check_open()
 
     def sharing(self, settings: Settings) -> Transport:
         """Return a transport with other settings on the same connections, tokens and retry budget."""
@@ -186,8 +188,7 @@ class Transport:
         return answer
 
     def _send(self, request: Request, token: Secret, exchange: Exchange) -> HttpAnswer:
-        if self.closed:
-            raise ClientClosedError("the client was closed; create a new one")
+        self.check_open()
         started = time.monotonic()
         outcome: object = "no answer"
         try:

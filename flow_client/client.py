@@ -80,7 +80,8 @@ class PlatformClient(DurableMethods):
     def with_options(self, *, timeout: float | None = None, max_attempts: int | None = None) -> Self:
         """Return a copy with other limits, on the same connections, tokens, retry budget and NATS bridge.
 
-        It costs next to nothing. To close the copy closes nothing but the copy; to close the original closes both.
+        It costs next to nothing. To close the copy closes nothing but the copy, and not its futures; to close the
+        original closes both.
 
         Args:
             timeout: seconds for one operation whole; the original's if None.
@@ -99,7 +100,7 @@ class PlatformClient(DurableMethods):
         self._transport.refresh_environment()
 
     def close(self) -> None:
-        """Close HTTP and NATS. Can be called twice.
+        """Close HTTP and NATS. Can be called twice. Futures that are pending fail with `ClientClosedError`.
 
         Raises:
             UndeliveredError: messages over NATS were given up; see `NatsBridge.close`.
@@ -120,6 +121,8 @@ class PlatformClient(DurableMethods):
         return f"PlatformClient({settings.base_url if settings else None!r})"
 
     def _close(self, *, quietly: bool = False) -> None:
+        if self._is_original:
+            self._futures.close()
         try:
             self._close_bridge(quietly=quietly)
         finally:

@@ -9,6 +9,7 @@ from flow_client.models import ExecutionAccepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from typing_extensions import Self
 
@@ -32,6 +33,9 @@ class ExecutionClient(Protocol):
 
     def cancel_execution(self, execution_id: str) -> Any:
         """Ask for the execution's cancellation."""
+
+    def execution_future(self, execution_id: str, *, timeout: float | None) -> Future[ExecutionRecord]:
+        """Return a future of the execution's terminal record."""
 
     def execution_events(self, execution_id: str, from_sequence: int) -> Iterator[ExecutionEvent]:
         """Follow the execution's events."""
@@ -93,6 +97,29 @@ class ExecutionHandle:
             PlatformClientError: as for `PlatformClient.await_execution_result`.
         """
         return self.wait(timeout).raise_for_status(idempotency_key=self.idempotency_key).output
+
+    def future(self, timeout: float | None = None) -> Future[ExecutionRecord]:
+        """Return a `concurrent.futures.Future` of the terminal record, whatever its status.
+
+        One thread of the client looks at all of its futures, at most 50 times a second together, and calls their
+        callbacks: one that takes long keeps the others waiting. What passes in a wait passes here. `future.cancel()`
+        ends the looking; the execution goes on.
+
+        Args:
+            timeout: seconds after which the future fails; None for no limit. With hundreds of futures it fails later,
+                by the seconds that a round of looks takes. It does not bound the execution.
+
+        The future fails with:
+            ExecutionWaitTimeout: the time ran out.
+            PlatformNotFoundError: there is no such execution.
+            ClientClosedError: the client was closed.
+            PlatformClientError: the platform refused; or this is a forked child and the future its parent's.
+
+        Raises:
+            InvalidRequestError: `timeout` is unusable.
+            ClientClosedError: the client is closed.
+        """
+        return self._client.execution_future(self.execution_id, timeout=timeout)
 
     def cancel(self) -> Any:
         """Ask for cancellation, best effort; return the platform's answer as `PlatformClient.cancel_execution` does."""

@@ -1,0 +1,234 @@
+"""Futures of executions: one thread looks at all of them, however many, within a bounded rate."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flow_client._deadline import Deadline
+from flow_client._fork import renew_after_fork
+from flow_client._log import logger
+from flow_client._waiting import PollSchedule, Watch
+from flow_client.errors import ClientClosedError, PlatformClientError
+
+if TYPE_CHECKING:
+    from flow_client._waiting import LookAt
+    from flow_client.models import ExecutionRecord
+
+THREAD_NAME = "flow-client-futures"
+REQUESTS_PER_SECOND = 50
+
+
+class ExecutionFuture(Future["ExecutionRecord"]):
+    """The future of an execution's terminal record.
+
+    It is never running in the sense of `Future.running()`: `cancel()` always succeeds until it is done. That ends the
+    looking; the execution goes on.
+    """
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__()
+        self.execution_id = execution_id
+        self._unclaimed = [None]
+
+    def settle(self, outcome: ExecutionRecord | BaseException | None = None) -> None:
+        """Set the record or the error, or tell those who wait that it was cancelled. The first call wins."""
+        try:
+            self._unclaimed.pop()  # which is atomic
+        except IndexError:
+            return
+        if not self.set_running_or_notify_cancel():
+            return
+        if isinstance(outcome, BaseException):
+            self.set_exception(outcome)
+        else:
+            self.set_result(outcome)  # type: ignore[arg-type]  # only a cancelled one has no outcome
+
+    def fail_in_child(self) -> None:
+        """Fail in a forked child, where no thread will ever settle it; the callbacks are the parent's business."""
+        # The parent's thread may have held its lock.
+        self._condition = threading.Condition()
+        if not self.done():
+            super().__init__()
+            self.set_exception(
+                PlatformClientError(
+                    "the future was made before the fork and is the parent's: "
+                    f"here take client.execution({self.execution_id!r}).future()",
+                    execution_id=self.execution_id,
+                )
+            )
+
+
+@dataclass
+class _Watched:
+    """A future, the wait behind it, and the time of its next look."""
+
+    future: ExecutionFuture
+    watch: Watch
+    due: float
+
+
+class _Agenda:
+    """Who is looked at next. An entry whose time has been changed is skipped."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, _Watched]] = []
+        self._numbers = itertools.count()
+
+    def add(self, watched: _Watched, due: float) -> None:
+        watched.due = due
+        heapq.heappush(self._heap, (due, next(self._numbers), watched))
+
+    def next_due(self) -> float:
+        """Return the time of the next look, infinity if there is none."""
+        while self._heap and not self._counts(*self._heap[0]):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else math.inf
+
+    def take(self) -> _Watched:
+        return heapq.heappop(self._heap)[2]
+
+    @staticmethod
+    def _counts(due: float, _number: int, watched: _Watched) -> bool:
+        return due == watched.due and not watched.future.done()
+
+
+class SharedWaiter:
+    """Settles the futures of a client, from one daemon thread that lives from the first of them to the last.
+
+    It sends one request at a time and at most `REQUESTS_PER_SECOND`, oldest due first, and asks for none to be held:
+    one thread cannot hold a thousand. With `n` futures, each is looked at about every `n / REQUESTS_PER_SECOND` seconds
+    at the most often, so that far their ends are noticed late.
+    """
+
+    def __init__(self, look: LookAt) -> None:
+        self._look = look
+        self._closed = False
+        self._begin()
+        renew_after_fork(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: dict[Future[ExecutionRecord], _Watched] = {}
+        # Its put() is one step to an interrupt: a Condition that Ctrl-C meets half-way stays locked for good.
+        self._inbox: queue.SimpleQueue[tuple[_Watched, float] | None] = queue.SimpleQueue()
+        self._agenda = _Agenda()
+        self._earliest = 0.0
+        self._thread: threading.Thread | None = None
+
+    def future(self, execution_id: str, timeout: float | None) -> ExecutionFuture:
+        """Return a new future of the execution; it fails with `ExecutionWaitTimeout` after `timeout` seconds, if given.
+
+        Raises:
+            ClientClosedError: the client was closed.
+            PlatformClientError: the thread cannot be started.
+        """
+        deadline = Deadline(math.inf if timeout is None else timeout)
+        watch = Watch(execution_id, deadline, PollSchedule(), longest_hold=0)
+        future = ExecutionFuture(execution_id)
+        future.add_done_callback(self._forget)
+        # A submission that was just answered has hardly ended.
+        due = time.monotonic() + watch.within_deadline(watch.pause())
+        with self._lock:
+            if self._closed:
+                raise ClientClosedError("the client was closed; create a new one")
+            self._enter(_Watched(future, watch, due))
+        return future
+
+    def nudge(self, execution_id: str) -> None:
+        """Look at the execution next: somebody heard that it has changed."""
+        for watched in list(self._pending.values()):
+            if watched.future.execution_id == execution_id:
+                self._inbox.put((watched, 0.0))
+
+    def close(self) -> None:
+        """Fail the pending futures. Can be called twice. The thread ends when its request under way has an answer."""
+        with self._lock:
+            self._closed = True
+        for watched in list(self._pending.values()):
+            execution_id = watched.future.execution_id
+            message = f"the client was closed before execution {execution_id} ended; it goes on"
+            watched.future.settle(ClientClosedError(message, execution_id=execution_id))
+
+    def after_fork_in_child(self) -> None:
+        """Fail the futures of the parent, whose thread does not run here, and begin anew."""
+        inherited = list(self._pending.values())
+        self._begin()
+        for watched in inherited:
+            watched.future.fail_in_child()
+
+    def _enter(self, watched: _Watched) -> None:
+        self._pending[watched.future] = watched
+        try:
+            self._inbox.put((watched, watched.due))
+            # One that an interrupt kept from starting is not alive.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
+                self._thread.start()
+        except BaseException as error:
+            del self._pending[watched.future]
+            if isinstance(error, RuntimeError):
+                raise PlatformClientError(f"the thread that waits for futures cannot be started: {error}") from error
+            raise
+
+    def _forget(self, future: Future[ExecutionRecord]) -> None:
+        """Drop a future that is done or was cancelled."""
+        watched = self._pending.pop(future, None)
+        if watched is not None and future.cancelled():
+            watched.future.settle()
+        self._inbox.put(None)
+
+    def _serve(self) -> None:
+        while self._has_work():
+            self._receive(self._next_due())
+            if self._next_due() <= time.monotonic():
+                self._earliest = time.monotonic() + 1 / REQUESTS_PER_SECOND
+                self._step(self._agenda.take())
+
+    def _has_work(self) -> bool:
+        with self._lock:
+            # A thread whose start was interrupted may have been replaced.
+            is_ours = self._thread is threading.current_thread()
+            if is_ours and not self._pending:
+                self._thread = None
+                self._agenda = _Agenda()
+            return is_ours and bool(self._pending)
+
+    def _next_due(self) -> float:
+        return max(self._agenda.next_due(), self._earliest)
+
+    def _receive(self, until: float) -> None:
+        """Take in what is new; sleep until then for it."""
+        timeout = max(0.0, min(until - time.monotonic(), threading.TIMEOUT_MAX))
+        with suppress(queue.Empty):
+            while True:
+                news = self._inbox.get(timeout=timeout)
+                timeout = 0.0
+                if news is not None:
+                    self._agenda.add(*news)
+
+    def _step(self, watched: _Watched) -> None:
+        try:
+            outcome = watched.watch.step(self._look)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the future's
+            self._settle(watched.future, error)
+            return
+        if isinstance(outcome, float):
+            self._agenda.add(watched, time.monotonic() + outcome)
+        else:
+            self._settle(watched.future, outcome)
+
+    @staticmethod
+    def _settle(future: ExecutionFuture, outcome: ExecutionRecord | BaseException) -> None:
+        try:
+            future.settle(outcome)
+        except BaseException:  # noqa: BLE001 - the other futures must not suffer for it
+            logger.exception("a callback of the future of execution %s raised", future.execution_id)
