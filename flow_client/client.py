@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from flow_client import config as configuration
 from flow_client._auth import TokenStore
+from flow_client._client_core import seconds
 from flow_client._durable_methods import DurableMethods
+from flow_client._fanout import FanOut
 from flow_client._operation_methods import OperationMethods
 from flow_client._transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterable
     from types import TracebackType
 
     from typing_extensions import Self
 
     from flow_client._client_core import Identifier
+    from flow_client.executions import ExecutionHandle
+    from flow_client.models import ExecutionRecord
+
+DEFAULT_IN_FLIGHT = 32
 
 
 class PlatformClient(DurableMethods):
@@ -76,6 +82,74 @@ class PlatformClient(DurableMethods):
         )
         tokens = TokenStore(configuration.resolve_token(auth_token), on_auth_token_refresh)
         super().__init__(settings, Transport(settings, tokens))
+
+    @overload
+    def map(
+        self,
+        submit: Callable[..., ExecutionHandle],
+        inputs: Iterable[Any],
+        *,
+        max_in_flight: int = ...,
+        key: str | None = ...,
+        timeout: float | None = ...,
+        return_exceptions: Literal[False] = ...,
+    ) -> Generator[ExecutionRecord, None, None]: ...
+
+    @overload
+    def map(
+        self,
+        submit: Callable[..., ExecutionHandle],
+        inputs: Iterable[Any],
+        *,
+        max_in_flight: int = ...,
+        key: str | None = ...,
+        timeout: float | None = ...,
+        return_exceptions: bool,
+    ) -> Generator[ExecutionRecord | Exception, None, None]: ...
+
+    def map(
+        self,
+        submit: Callable[..., ExecutionHandle],
+        inputs: Iterable[Any],
+        *,
+        max_in_flight: int = DEFAULT_IN_FLIGHT,
+        key: str | None = None,
+        timeout: float | None = None,
+        return_exceptions: bool = False,
+    ) -> Generator[Any, None, None]:
+        """Submit an execution for each input, a bounded number at a time, and yield the records in the inputs' order.
+
+            count = partial(client.submit_code_block_execution, "count-words", ring_id="ring-1")
+            for record in client.map(count, ({"text": text} for text in texts), key="nightly-2026-11-23"):
+                print(record.raise_for_status().output)
+
+        Nothing is submitted before the first record is asked for, and nothing while none is. To leave it, by Ctrl-C, an
+        error or `close()`, ends the submitting and logs what is in flight, which goes on.
+
+        Args:
+            submit: called with each input, returns its handle: a submit method of the client, or a function that calls
+                one. With `key` it is also given `idempotency_key=…` and has to pass it on.
+            inputs: any iterable, without end too: it is read as places become free.
+            max_in_flight: how many executions may be submitted and unfinished. Four times as many may be submitted and
+                not yielded, because the first of them takes long.
+            key: names this batch. The idempotency keys derive from it and the input's position: a script that died and
+                is run again with the same key and inputs takes up the executions of its first run and starts none
+                twice, for as long as the platform remembers keys.
+            timeout: seconds for which each execution is waited for; None for no limit.
+            return_exceptions: yield an input's error in its place and go on. Else it is raised there and ends the map.
+
+        Raises:
+            InvalidRequestError: an argument is unusable, or `submit` did not pass the key on.
+            ExecutionWaitTimeout: at its place, an execution that did not end within `timeout`.
+            PlatformClientError: at its place, an input that could not be submitted or waited for.
+        """
+        return FanOut(
+            *(submit, inputs),
+            max_in_flight=max_in_flight,
+            key=key,
+            timeout=None if timeout is None else seconds(timeout, "timeout"),
+            return_exceptions=return_exceptions,
+        ).outcomes()
 
     def with_options(self, *, timeout: float | None = None, max_attempts: int | None = None) -> Self:
         """Return a copy with other limits, on the same connections, tokens, retry budget and NATS bridge.
