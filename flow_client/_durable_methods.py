@@ -6,24 +6,21 @@ from typing import TYPE_CHECKING
 
 from flow_client._client_core import caller, seconds
 from flow_client._generated import operations
-from flow_client._log import logger
 from flow_client._operation_methods import OperationMethods
 from flow_client._waiting import DEFAULT_WAIT
-from flow_client.errors import ExecutionWaitTimeout, InvalidRequestError, PlatformClientError, PlatformExecutionError
+from flow_client.errors import ExecutionWaitTimeout, InvalidRequestError, PlatformExecutionError
 
 if TYPE_CHECKING:
     from flow_client._client_core import Identifier, JsonObject
-    from flow_client.executions import ExecutionHandle
+    from flow_client.executions import ExecutionHandle, OnInterrupt
     from flow_client.models import AgentCallResponse, ExecutionRecord
-
-CANCEL_TIMEOUT = 10.0
-"""Seconds for the cancellation of an execution whose wait ran out of time."""
 
 
 class DurableMethods(OperationMethods):
     """Submit and wait; `PlatformClient` says what all of them raise, and what is taken and not sent.
 
-    With `check=True` a record that did not complete is an error, as for `subprocess.run`.
+    With `check=True` a record that did not complete is an error, as for `subprocess.run`. `on_interrupt` says what
+    Ctrl-C during the wait does to the execution, as for `await_execution_result`.
     """
 
     def execute_code_block(
@@ -39,6 +36,7 @@ class DurableMethods(OperationMethods):
         *,
         idempotency_key: str | None = None,
         check: bool = False,
+        on_interrupt: OnInterrupt = "detach",
     ) -> ExecutionRecord:
         """Submit a code block with `context` as its config, wait, and return the terminal record, whatever its status.
 
@@ -50,7 +48,7 @@ class DurableMethods(OperationMethods):
             *(code_block_id, input_parameters, context, lifecycle_event, ring_id, timeout_seconds),
             idempotency_key=idempotency_key,
         )
-        return self._finish(handle, timeout_seconds, check=check)
+        return self._finish(handle, timeout_seconds, check=check, on_interrupt=on_interrupt)
 
     def execute_workflow(
         self,
@@ -66,6 +64,7 @@ class DurableMethods(OperationMethods):
         *,
         idempotency_key: str | None = None,
         check: bool = False,
+        on_interrupt: OnInterrupt = "detach",
     ) -> ExecutionRecord:
         """Submit a workflow with `config`, else `context`, wait, and return the terminal record, whatever its status.
 
@@ -78,7 +77,7 @@ class DurableMethods(OperationMethods):
             *(workflow_id, input_data, context if config is None else config, lifecycle_event, ring_id, budget),
             idempotency_key=idempotency_key,
         )
-        return self._finish(handle, budget, check=check)
+        return self._finish(handle, budget, check=check, on_interrupt=on_interrupt)
 
     def execute_agent(
         self,
@@ -92,6 +91,7 @@ class DurableMethods(OperationMethods):
         *,
         idempotency_key: str | None = None,
         check: bool = False,
+        on_interrupt: OnInterrupt = "detach",
     ) -> AgentCallResponse | ExecutionRecord:
         """Run an agent and return its answer (`inline`) or its execution's terminal record (`isolated`).
 
@@ -116,15 +116,21 @@ class DurableMethods(OperationMethods):
             timeout_seconds=timeout_seconds,
             idempotency_key=idempotency_key,
         )
-        return self._finish(handle, timeout_seconds, check=check)
+        return self._finish(handle, timeout_seconds, check=check, on_interrupt=on_interrupt)
 
-    def _finish(self, handle: ExecutionHandle, timeout_seconds: float, *, check: bool) -> ExecutionRecord:
-        record = self._await_or_cancel(handle, timeout_seconds)
+    def _finish(
+        self, handle: ExecutionHandle, timeout_seconds: float, *, check: bool, on_interrupt: OnInterrupt
+    ) -> ExecutionRecord:
+        record = self._await_or_cancel(handle, timeout_seconds, on_interrupt)
         return record.raise_for_status(idempotency_key=handle.idempotency_key) if check else record
 
-    def _await_or_cancel(self, handle: ExecutionHandle, timeout_seconds: float) -> ExecutionRecord:
+    def _await_or_cancel(
+        self, handle: ExecutionHandle, timeout_seconds: float, on_interrupt: OnInterrupt
+    ) -> ExecutionRecord:
         try:
-            return self.await_execution_result(handle.execution_id, timeout_seconds=timeout_seconds)
+            return self.await_execution_result(
+                handle.execution_id, timeout_seconds=timeout_seconds, on_interrupt=on_interrupt
+            )
         except ExecutionWaitTimeout as timeout:
             self._cancel_quietly(handle.execution_id)
             raise PlatformExecutionError(
@@ -133,11 +139,3 @@ class DurableMethods(OperationMethods):
                 idempotency_key=handle.idempotency_key,
                 elapsed=timeout.elapsed,
             ) from timeout
-
-    def _cancel_quietly(self, execution_id: str) -> None:
-        try:
-            self._call(
-                operations.CANCEL_EXECUTION, {"execution_id": execution_id}, timeout=CANCEL_TIMEOUT, max_attempts=1
-            )
-        except PlatformClientError as error:
-            logger.debug("execution %s could not be cancelled: %s", execution_id, error)

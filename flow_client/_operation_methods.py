@@ -8,8 +8,9 @@ from flow_client._bridge_methods import BridgeMethods
 from flow_client._client_core import ClientCore, caller, seconds, submission
 from flow_client._futures import SharedWaiter
 from flow_client._generated import operations
+from flow_client._log import logger
 from flow_client._waiting import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
-from flow_client.errors import InvalidRequestError
+from flow_client.errors import InvalidRequestError, PlatformClientError
 from flow_client.executions import ExecutionHandle
 
 if TYPE_CHECKING:
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from flow_client._operation import Operation
     from flow_client._transport import Transport
     from flow_client.config import Settings
+    from flow_client.executions import OnInterrupt
     from flow_client.models import ExecutionAccepted, ExecutionRecord
+
+CANCEL_TIMEOUT = 10.0
+"""Seconds for the cancellation of an execution whose wait ran out of time or was interrupted."""
 
 
 class OperationMethods(ClientCore, BridgeMethods):
@@ -130,6 +135,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         timeout_seconds: float = DEFAULT_WAIT,
         poll_interval_seconds: float | None = None,
         not_found_retry_seconds: float = DEFAULT_NOT_FOUND_GRACE,
+        on_interrupt: OnInterrupt = "detach",
     ) -> ExecutionRecord:
         """Wait for the end of an execution and return its terminal record, whatever its status.
 
@@ -138,18 +144,26 @@ class OperationMethods(ClientCore, BridgeMethods):
             timeout_seconds: how long to wait. It does not bound the execution, which goes on.
             poll_interval_seconds: poll at this fixed pace, in place of long polls and a proportional schedule.
             not_found_retry_seconds: for how long a 404 may mean that the record cannot be seen yet.
+            on_interrupt: what Ctrl-C does to the execution before `KeyboardInterrupt` goes on: `detach` leaves it
+                running, `cancel` asks for its cancellation, best effort, within 10 s. Either says so in one WARNING.
 
         Raises:
             ExecutionWaitTimeout: a `TimeoutError`; the time ran out.
             PlatformNotFoundError: there is no such execution.
         """
+        checked = operations.GET_EXECUTION_STATUS.check("execution_id", execution_id)
         interval = None if poll_interval_seconds is None else seconds(poll_interval_seconds, "poll_interval_seconds")
-        return self._waiter.wait(
-            operations.GET_EXECUTION_STATUS.check("execution_id", execution_id),
+        arguments = (
             seconds(timeout_seconds, "timeout_seconds"),
             PollSchedule(interval=interval),
             seconds(not_found_retry_seconds, "not_found_retry_seconds", zero=True),
         )
+        _check_on_interrupt(on_interrupt)
+        try:
+            return self._waiter.wait(checked, *arguments)
+        except KeyboardInterrupt as interrupt:
+            self._leave(checked, on_interrupt, interrupt)
+            raise
 
     def execution_future(self, execution_id: Identifier, *, timeout: float | None = None) -> Future[ExecutionRecord]:
         """Return a future of the execution's terminal record, whatever its status, as `ExecutionHandle.future` does."""
@@ -157,6 +171,27 @@ class OperationMethods(ClientCore, BridgeMethods):
         limit = None if timeout is None else seconds(timeout, "timeout")
         self._transport.check_open()
         return self._futures.future(checked, limit)
+
+    def _leave(self, execution_id: str, on_interrupt: OnInterrupt, interrupt: KeyboardInterrupt) -> None:
+        """Say what becomes of the execution whose wait was interrupted, and see to it."""
+        ending = "its cancellation is asked for" if on_interrupt == "cancel" else "it goes on"
+        message = (
+            f"the wait for execution {execution_id} was interrupted; {ending}: "
+            f"take it up again with client.execution({execution_id!r}).wait()"
+        )
+        logger.warning("%s", message)
+        # A script without logging sees it under its traceback, from Python 3.11 on.
+        getattr(interrupt, "add_note", str)(message)
+        if on_interrupt == "cancel":
+            self._cancel_quietly(execution_id)
+
+    def _cancel_quietly(self, execution_id: str) -> None:
+        try:
+            self._call(
+                operations.CANCEL_EXECUTION, {"execution_id": execution_id}, timeout=CANCEL_TIMEOUT, max_attempts=1
+            )
+        except PlatformClientError as error:
+            logger.debug("execution %s could not be cancelled: %s", execution_id, error)
 
     def _submit(
         self,
@@ -180,3 +215,8 @@ class OperationMethods(ClientCore, BridgeMethods):
             max_attempts=1,
         )
         return Look(reply.value, held="wait" in reply.headers.get("Preference-Applied", "").lower())
+
+
+def _check_on_interrupt(value: object) -> None:
+    if value not in ("detach", "cancel"):
+        raise InvalidRequestError(f"on_interrupt is {value!r}; it must be 'detach' or 'cancel'")

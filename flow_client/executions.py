@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from flow_client.errors import ClientClosedError, InvalidRequestError
 from flow_client.models import ExecutionAccepted
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flow_client.models import ExecutionEvent, ExecutionRecord
 
 
+OnInterrupt = Literal["detach", "cancel"]
 _NAMES = ("execution_id", "idempotency_key", "base_url", "org_id", "workspace_id")
 
 
@@ -28,7 +29,9 @@ class ExecutionClient(Protocol):
     def get_execution_status(self, execution_id: str) -> ExecutionRecord:
         """Return the execution's record as it is now."""
 
-    def await_execution_result(self, execution_id: str, *, timeout_seconds: float) -> ExecutionRecord:
+    def await_execution_result(
+        self, execution_id: str, *, timeout_seconds: float, on_interrupt: OnInterrupt
+    ) -> ExecutionRecord:
         """Wait for the end of the execution and return its terminal record."""
 
     def cancel_execution(self, execution_id: str) -> Any:
@@ -77,26 +80,31 @@ class ExecutionHandle:
         """Return the execution's record as it is now, as `PlatformClient.get_execution_status` does."""
         return self._client.get_execution_status(self.execution_id)
 
-    def wait(self, timeout: float = 300.0) -> ExecutionRecord:
+    def wait(self, timeout: float = 300.0, *, on_interrupt: OnInterrupt = "detach") -> ExecutionRecord:
         """Wait up to `timeout` seconds for the end and return the terminal record, whatever its status.
 
-        `timeout` bounds the wait, not the execution: it goes on.
+        Args:
+            timeout: bounds the wait, not the execution: it goes on.
+            on_interrupt: `detach` leaves it running on Ctrl-C too, `cancel` asks for its cancellation, best effort.
 
         Raises:
             ExecutionWaitTimeout: the time ran out.
             PlatformClientError: as for `PlatformClient.await_execution_result`.
         """
-        return self._client.await_execution_result(self.execution_id, timeout_seconds=timeout)
+        return self._client.await_execution_result(
+            self.execution_id, timeout_seconds=timeout, on_interrupt=on_interrupt
+        )
 
-    def result(self, timeout: float = 300.0) -> Any:
-        """Wait up to `timeout` seconds for the end and return the output.
+    def result(self, timeout: float = 300.0, *, on_interrupt: OnInterrupt = "detach") -> Any:
+        """Wait as `wait` does and return the output.
 
         Raises:
             PlatformExecutionError: it ended otherwise than `completed`; `record` says how.
             ExecutionWaitTimeout: the time ran out.
             PlatformClientError: as for `PlatformClient.await_execution_result`.
         """
-        return self.wait(timeout).raise_for_status(idempotency_key=self.idempotency_key).output
+        record = self.wait(timeout, on_interrupt=on_interrupt)
+        return record.raise_for_status(idempotency_key=self.idempotency_key).output
 
     def future(self, timeout: float | None = None) -> Future[ExecutionRecord]:
         """Return a `concurrent.futures.Future` of the terminal record, whatever its status.

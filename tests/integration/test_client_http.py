@@ -394,6 +394,12 @@ def test_unusable_durations_of_a_wait_are_refused(client, http_server, name, val
     assert http_server.received == []
 
 
+def test_an_unknown_wish_for_interrupts_is_refused(client, http_server):
+    with pytest.raises(flow_client.InvalidRequestError, match=r"on_interrupt is 'ignore'.*'detach' or 'cancel'"):
+        client.await_execution_result(E1, on_interrupt="ignore")
+    assert http_server.received == []
+
+
 def test_a_token_is_in_no_log_no_repr_and_no_pickle(make_client, http_server, caplog):
     client = make_client(auth_token="canary-7f3a")
     http_server.queue(Answer(503, {}), DONE, Answer(418, {"detail": "teapot"}))

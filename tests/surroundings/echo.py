@@ -28,6 +28,7 @@ STALE_TOKEN = "stale"
 class Request:
     execution_id: str
     headers: dict[str, str]
+    is_cancellation: bool
 
     @property
     def kind(self):
@@ -39,10 +40,14 @@ class Request:
 
 
 class EchoServer:
-    """Serves each connection in a thread of its own. `seen` counts the requests by execution id."""
+    """Serves each connection in a thread of its own. `seen` counts the requests by execution id, `cancelled` some.
+
+    A submission is answered as if its execution had the component's id.
+    """
 
     def __init__(self, gather: int = 1, certificate: Any = None):
         self.seen: Counter[str] = Counter()
+        self.cancelled: Counter[str] = Counter()
         self.busiest = 0
         self._under_way = 0
         self._changed = threading.Condition()
@@ -111,6 +116,8 @@ class EchoServer:
             self._under_way += change
             self.busiest = max(self.busiest, self._under_way)
             self.seen[request.execution_id] += change > 0
+            if change > 0 and request.is_cancellation:
+                self.cancelled[request.execution_id] += 1
             self._changed.notify_all()
 
     def _echo(self, request):
@@ -141,7 +148,9 @@ def _read(stream):
         name, _, value = field.decode().partition(":")
         headers[name.lower()] = value.strip()
     stream.read(int(headers.get("content-length", 0)))
-    return Request(line.split()[1].decode().removesuffix("/cancel").rpartition("/")[2], headers)
+    path, _, verb = line.split()[1].decode().rpartition("/")
+    is_action = verb in ("cancel", "executions")
+    return Request(path.rpartition("/")[2] if is_action else verb, headers, verb == "cancel")
 
 
 def _record(request):

@@ -3,12 +3,31 @@
 import json
 import os
 import signal
+import sys
 import time
 
 import pytest
 from surroundings.launch import SECONDS
 
 WAYS = {"request": ("hole-1", 1), "back-off": ("busy-1", 1), "wait": ("running-1", 4), "held wait": ("hole-1", 1)}
+DETACHED = ["handle's wait", "code block"]
+CANCELLED = [
+    *("handle's wait, cancel", "handle's result, cancel", "await, cancel"),
+    *("code block, cancel", "workflow, cancel", "agent, cancel"),
+]
+
+
+def interrupted(program):
+    """Send Ctrl-C; return what was logged, the program's report and the seconds that it took to come through."""
+    time.sleep(0.2)
+    sent = time.monotonic()
+    os.kill(program.pid, signal.SIGINT)
+    output, errors = program.communicate(timeout=SECONDS)
+    assert (program.returncode, errors) == (0, "")
+    *lines, last = output.splitlines()
+    report = json.loads(last)
+    assert report["usable"]
+    return lines, report, report["interrupted"] - sent
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -18,14 +37,48 @@ def test_ctrl_c_lands_at_once_and_the_client_is_usable_afterwards(programs, serv
     assert server.wait_for(execution_id, times)
     if way == "back-off":
         assert "the next in 30.00 s" in program.stdout.readline()
-    time.sleep(0.2)
-    sent = time.monotonic()
-    os.kill(program.pid, signal.SIGINT)
-    output, errors = program.communicate(timeout=SECONDS)
-    assert (program.returncode, errors) == (0, "")
-    report = json.loads(output)
-    assert report["usable"]
-    assert report["interrupted"] - sent < 5
+    *_, seconds = interrupted(program)
+    assert seconds < 5
+
+
+@pytest.mark.parametrize("way", [*DETACHED, *CANCELLED])
+def test_ctrl_c_in_a_wait_says_what_becomes_of_the_execution_and_cancels_it_only_if_told_to(programs, server, way):
+    program = programs.launch("interrupted", server, way)
+    assert server.wait_for("running-1", 3)
+    lines, report, seconds = interrupted(program)
+    ending = "its cancellation is asked for" if way in CANCELLED else "it goes on"
+    (line,) = lines
+    assert line.startswith(f"the wait for execution running-1 was interrupted; {ending}")
+    assert line.endswith("client.execution('running-1').wait()")
+    assert report["notes"] == ([line] if sys.version_info >= (3, 11) else [])
+    assert server.cancelled == ({"running-1": 1} if way in CANCELLED else {})
+    assert seconds < 5
+
+
+def test_a_cancellation_that_hangs_does_not_hold_ctrl_c_for_long(programs, server):
+    program = programs.launch("interrupted", server, "held wait, cancel")
+    assert server.wait_for("hole-1")
+    _, _, seconds = interrupted(program)
+    assert server.cancelled == {"hole-1": 1}
+    assert seconds < 20
+
+
+def test_ctrl_c_at_a_future_leaves_its_thread_alone(programs, server):
+    program = programs.launch("interrupted", server, "future")
+    assert server.wait_for("running-1", 3)
+    lines, _, seconds = interrupted(program)
+    assert lines == []
+    assert seconds < 5
+
+
+def test_ctrl_c_in_a_map_says_what_is_in_flight(programs, server):
+    program = programs.launch("interrupted", server, "map")
+    assert server.wait_for("running-2", 3)
+    lines, _, seconds = interrupted(program)
+    (line,) = lines
+    assert line.startswith("map was left with 2 executions in flight; they go on")
+    assert line.endswith("client.execution(): running-1, running-2")
+    assert seconds < 5
 
 
 def test_interrupts_at_any_point_mix_up_no_answers_and_hold_no_lock(programs, server):
