@@ -20,6 +20,7 @@ test: $(DEV) ## Run the tests.
 bench: $(DEV) ## Print the benchmarks beside their peers.
 	@$(BIN)/python -m benchmarks.http_client
 	@$(BIN)/python -m benchmarks.nats_events
+	@$(BIN)/python -m benchmarks.fanout
 
 chaos: $(DEV) ## Kill, freeze and cut NATS while publishing, and count what is lost (about ten minutes).
 	@$(BIN)/python tests/chaos/chaos.py
