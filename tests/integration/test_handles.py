@@ -50,7 +50,7 @@ def test_no_form_of_a_handle_has_the_token(handle, protocol):
     assert CANARY not in json.dumps(handle.to_dict()) + repr(handle)
 
 
-@pytest.mark.parametrize("ask", ["status", "wait", "result", "cancel", "events"])
+@pytest.mark.parametrize("ask", ["status", "wait", "result", "future", "cancel", "events"])
 def test_a_detached_handle_says_how_it_is_attached(handle, ask):
     detached = pickle.loads(pickle.dumps(handle))
     with pytest.raises(flow_client.ClientClosedError, match=r"handle\.attach\(client\).*client\.execution\('e-1'\)"):
