@@ -62,7 +62,7 @@ def main() -> int:
     with _servers() as (batch_url, window_url, far_url):
         rows = [
             *_events("events, loopback", batch_url, 2_000, LOOPBACK_TARGET),
-            *_events("events, no batched publishing", window_url, 2_000, LOOPBACK_TARGET),
+            *_events("events, no batched publishing", window_url, 2_000),
             *_events("events, 5 ms round trip", far_url, 100, FAR_TARGET),
             _event_call(batch_url),
             _output_call(batch_url),
@@ -85,8 +85,11 @@ def _servers() -> Iterator[tuple[str, str, str]]:
         yield batch.url, window.url, batch.url.replace(f":{batch.port}", f":{relay.port}")
 
 
-def _events(work: str, url: str, one_by_one: int, at_least: float) -> list[Row]:
-    """Measure events per second; the peers that wait for each one publish `one_by_one` of them in a turn."""
+def _events(work: str, url: str, one_by_one: int, at_least: float = 0) -> list[Row]:
+    """Measure events per second; the peers that wait for each one publish `one_by_one` of them in a turn.
+
+    The target is for streams that take batches; without them the figure informs.
+    """
     with contextlib.closing(Ours(url)) as ours, contextlib.closing(Raw(url)) as raw:
         rates = _rates(
             {
@@ -100,7 +103,7 @@ def _events(work: str, url: str, one_by_one: int, at_least: float) -> list[Row]:
     first, *others = rates.items()
     met = own >= at_least * first[1]
     return [
-        Row(work, "events/s", own, *first, f">= {at_least}x", met),
+        Row(work, "events/s", own, *first, f">= {at_least}x" if at_least else "", met),
         *(Row("", "events/s", own, *other) for other in others),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def headers(message_id: str, expected_last: int | None) -> dict[str, str]:
     return found
 
 
-class Exchange:
+class Exchange(ABC):
     """Parcels that are sent together, and the answers to them.
 
     Attributes:
@@ -76,13 +77,13 @@ class Exchange:
         self.answers = 0
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @abstractmethod
     async def publish(self, client: Client, inbox: str) -> None:
         """Send the parcels; what the server says to them comes to subjects below `inbox`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_reply(self, tokens: list[str], answer: dict[str, Any]) -> None:
         """Take an answer; `tokens` are what was added to the inbox."""
-        raise NotImplementedError
 
     def on_error(self, error: Exception) -> None:
         """Take an error of the connection."""

@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 from support.bus import Bus
+from support.freezing import freeze
 from support.outbox import MODES, create_streams, read_events
 
 from flow_client import (
@@ -46,11 +47,7 @@ def execution_id():
 @pytest.fixture
 def frozen(server):
     """Freezes the server, and thaws it at the end at the latest."""
-
-    def freeze():
-        os.kill(server.pid, signal.SIGSTOP)
-
-    yield freeze
+    yield lambda: freeze(server.pid)
     os.kill(server.pid, signal.SIGCONT)
 
 
@@ -133,7 +130,7 @@ def test_nothing_is_waited_for_while_events_are_pushed(server, bridge, frozen, m
     monkeypatch.setattr(log, "_wake", lambda: [wakes.append(1), wake()])
     frozen()
     _push(bridge, execution_id, *range(1, 1000))
-    assert len(wakes) == 1
+    assert len(wakes) <= 1  # none if the loop had not gone to sleep yet
     assert bridge.stats().unacked == 999
     os.kill(server.pid, signal.SIGCONT)
     bridge.flush()
@@ -203,9 +200,11 @@ def test_a_block_that_fails_is_not_masked_by_what_is_undelivered(server, frozen,
 
 def test_what_is_too_large_before_the_first_connection_is_told_later(server, execution_id):
     with NatsBridge(server.url) as bridge:
-        _push(bridge, execution_id, 1, "x" * 2**20, 2)
+        # The first message of all is taken before there is a connection to ask.
+        _push(bridge, execution_id, "x" * 2**20)
         with pytest.raises(UndeliveredError, match=r"1 message was not stored; .* the NATS server takes 1048064"):
             bridge.flush()
+        _push(bridge, execution_id, 1, 2)
         with pytest.raises(PayloadTooLargeError):
             _push(bridge, execution_id, "x" * 2**20)
         _push(bridge, execution_id, 3)
@@ -219,7 +218,6 @@ def test_what_is_too_large_before_the_first_connection_is_told_later(server, exe
 
 def test_an_output_that_is_stored_tells_of_events_that_are_not(server, bus, execution_id):
     with NatsBridge(server.url) as bridge:
-        _push(bridge, execution_id, 1)
         _push(bridge, execution_id, "x" * 2**20)
         with pytest.raises(UndeliveredError, match="before this one, which is") as caught:
             bridge.push_execution_output(None, execution_id, "done")
@@ -235,13 +233,13 @@ def test_events_without_a_stream_are_counted_and_the_bridge_goes_on(server, bus,
         bridge.flush()
         bus._do(lambda js: js.delete_stream("EXEC_EVENTS"))
         try:
-            _push(bridge, execution_id, 1, 2, 3)
+            _push(bridge, execution_id, 1)
             with pytest.raises(UndeliveredError, match=r"no JetStream stream takes exec\.events") as caught:
                 bridge.flush()
             bridge.publish_execution_status(execution_id, "running")
         finally:
             bus._do(lambda js: js.add_stream(config))
-        assert caught.value.undelivered == 3
+        assert caught.value.undelivered == 1
         _push(bridge, execution_id, 4)
         bridge.flush()
     assert [event["sequence"] for event in read_events(server.url, execution_id)] == [2]
