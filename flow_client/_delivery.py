@@ -18,7 +18,7 @@ from flow_client.errors import BridgeError
 if TYPE_CHECKING:
     from flow_client._message_log import Message, MessageLog
     from flow_client._nats_session import Session, Stream
-    from flow_client._nats_store import LastStored
+    from flow_client._nats_store import Stored
 
 
 class Delivery:
@@ -37,7 +37,7 @@ class Delivery:
         self.stored = 0
 
     async def reconcile(self, session: Session) -> None:
-        """Settle what was sent in an earlier session and is stored.
+        """Settle what was sent and is stored all the same: in an earlier session, or by what came late from there.
 
         Raises:
             DoubtError: NATS did not say.
@@ -104,7 +104,7 @@ class Delivery:
             self._read(subject, last, run)
         return [message for message in run if not message.settled]
 
-    def _read(self, subject: str, last: LastStored | None, run: list[Message]) -> None:
+    def _read(self, subject: str, last: Stored | None, run: list[Message]) -> None:
         try:
             self._sequences.read(subject, last)
         except BridgeError as exc:
@@ -124,6 +124,9 @@ class Delivery:
                 if parcel.refusal and not isinstance(parcel.refusal, WrongSequenceError):
                     self._log.fail([message], parcel.refusal)
         self._note(pairs)
+        if any(isinstance(parcel.refusal, WrongSequenceError) for parcel in parcels):
+            # Whoever wrote there may have been an earlier session, whose messages came late.
+            await self.reconcile(session)
 
     def _note(self, pairs: list[tuple[Message, Parcel]]) -> None:
         for message, parcel in pairs:

@@ -233,11 +233,12 @@ async def bounded(operation: Awaitable[ResultT], timeout: float) -> ResultT:
             return task.result()
         raise asyncio.TimeoutError
     finally:
-        task.add_done_callback(_read_error)
+        task.add_done_callback(read_error)
         task.cancel()
 
 
-def _read_error(task: asyncio.Future[Any]) -> None:
+def read_error(task: asyncio.Future[Any]) -> None:
+    """Take the task's error, which asyncio would print if nobody did."""
     if not task.cancelled():
         task.exception()
 

@@ -10,12 +10,10 @@ import contextlib
 import itertools
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nats import errors as nats_errors
 from nats.aio.client import Client
-from nats.js import errors as js_errors
-from nats.js.api import Header
 
 from flow_client._deadline import Deadline
 from flow_client._log import logger
@@ -26,19 +24,22 @@ from flow_client._nats import (
     PING_INTERVAL,
     bounded,
     close_client,
+    read_error,
 )
 from flow_client._nats_exchange import DoubtError, read_answer
-from flow_client._nats_store import HEADER_ALLOWANCE, read_last, stream_of
+from flow_client._nats_store import HEADER_ALLOWANCE, read_last, read_next, stream_of
 from flow_client.errors import BridgeError, PayloadTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     from nats.aio.msg import Msg
 
     from flow_client._nats_exchange import Exchange
-    from flow_client._nats_store import LastStored
+    from flow_client._nats_store import Stored
     from flow_client._servers import Servers
+
+ResultT = TypeVar("ResultT")
 
 CLOSE_TIMEOUT = 1.0
 # Below this many bytes a second a message counts as lost, not as slow.
@@ -134,29 +135,39 @@ class Session:
             DoubtError: there may be one.
         """
         if kind not in self._streams:
-            with _passing():
-                name = await stream_of(self._js, subject)
-                config = (await self._js.stream_info(name)).config
+            name = await self._ask(stream_of(self._js, subject))
+            config = (await self._ask(self._js.stream_info(name))).config
             limit = self.max_payload
             if config.max_msg_size not in (None, _UNLIMITED):
                 limit = min(limit, config.max_msg_size - HEADER_ALLOWANCE)
             self._streams[kind] = Stream(name, bool(config.allow_batched), limit)
         return self._streams[kind]
 
-    async def last_stored(self, stream: Stream, subject: str) -> LastStored | None:
+    async def last_stored(self, stream: Stream, subject: str) -> Stored | None:
         """Return the subject's last message, from the stream's leader, None if there is none; raise `DoubtError`."""
-        with _passing():
-            return await read_last(self._js, stream.name, subject)
+        return await self._ask(read_last(self._js, stream.name, subject))
 
     async def ids_after(self, stream: Stream, subject: str, position: int) -> list[str]:
         """Return the ids of the subject's messages behind a position; raise `DoubtError` without an answer."""
         found: list[str] = []
-        with _passing(), contextlib.suppress(js_errors.NotFoundError):
-            while True:
-                message = await self._js.get_msg(stream.name, seq=position + 1, subject=subject, next=True)
-                position = message.seq or 0
-                found.append((message.headers or {}).get(Header.MSG_ID.value, ""))
+        while message := await self._ask(read_next(self._js, stream.name, subject, position)):
+            found.append(message.message_id or "")
+            position = message.stream_sequence
         return found
+
+    async def _ask(self, question: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Return the answer; raise `DoubtError` without one, at once when the connection is lost."""
+        asking = asyncio.ensure_future(question)
+        asking.add_done_callback(read_error)
+        try:
+            while not asking.done():
+                if self.client.is_closed:
+                    raise DoubtError("the connection to NATS was lost")
+                await asyncio.wait({asking}, timeout=_LOOK)
+            with _passing():
+                return asking.result()
+        finally:
+            asking.cancel()
 
     async def exchange(self, exchange: Exchange) -> None:
         """Publish what the exchange is about and wait until the server has answered all of it.

@@ -12,6 +12,7 @@ from flow_client.errors import BridgeError
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
+    from nats.js.api import RawStreamMsg
 
     from flow_client._deadline import Deadline
     from flow_client._nats import Connection
@@ -21,32 +22,44 @@ HEADER_ALLOWANCE = 512
 
 
 @dataclass(frozen=True)
-class LastStored:
-    """The last message of a subject."""
+class Stored:
+    """A message of a stream."""
 
     stream_sequence: int
     message_id: str | None
     payload: bytes
 
 
-async def last_stored(connection: Connection, subject: str, deadline: Deadline) -> LastStored | None:
+async def last_stored(connection: Connection, subject: str, deadline: Deadline) -> Stored | None:
     """Return the subject's last message, None if there is none."""
 
-    async def look(js: JetStreamContext) -> LastStored | None:
+    async def look(js: JetStreamContext) -> Stored | None:
         return await read_last(js, await stream_of(js, subject), subject)
 
     return await connection.attempt(look, f"reading the last message of {subject}", deadline)
 
 
-async def read_last(js: JetStreamContext, stream: str, subject: str) -> LastStored | None:
+async def read_last(js: JetStreamContext, stream: str, subject: str) -> Stored | None:
     """Return the subject's last message, None if there is none."""
     try:
         # From the stream's leader: a direct get may come from a replica that is behind.
         message = await js.get_last_msg(stream, subject)
     except js_errors.NotFoundError:
         return None
+    return _stored(message)
+
+
+async def read_next(js: JetStreamContext, stream: str, subject: str, position: int) -> Stored | None:
+    """Return the subject's first message behind a stream sequence, None if there is none."""
+    try:
+        return _stored(await js.get_msg(stream, seq=position + 1, subject=subject, next=True))
+    except js_errors.NotFoundError:
+        return None
+
+
+def _stored(message: RawStreamMsg) -> Stored:
     message_id = (message.headers or {}).get(Header.MSG_ID.value)
-    return LastStored(message.seq or 0, message_id, message.data or b"")
+    return Stored(message.seq or 0, message_id, message.data or b"")
 
 
 async def stream_of(js: JetStreamContext, subject: str) -> str:

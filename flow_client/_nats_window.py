@@ -20,7 +20,9 @@ MAX_IN_FLIGHT = 256
 
 
 async def publish_window(session: Session, parcels: list[Parcel]) -> None:
-    """Publish the parcels, one or more; if the first of a subject is refused, none of those that follow is sent.
+    """Publish the parcels, one or more.
+
+    If the first of a subject is refused, or was stored before, none of those that follow is sent.
 
     Raises:
         DoubtError: any of them may be stored.
@@ -29,7 +31,7 @@ async def publish_window(session: Session, parcels: list[Parcel]) -> None:
     await session.exchange(_Window(firsts))
     sent = {id(parcel) for parcel in firsts}
     rest = [parcel for parcel in parcels if id(parcel) not in sent]
-    if rest and not any(first.refusal for first in firsts):
+    if rest and not any(first.refusal or first.duplicate for first in firsts):
         await session.exchange(_Window(rest))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flow_client._messages import EventDraft
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flow_client._message_log import Message
-    from flow_client._nats_store import LastStored
+    from flow_client._nats_store import Stored
 
 # What is forgotten is read again.
 LONGEST_MEMORY = 1024
@@ -21,10 +21,11 @@ LONGEST_MEMORY = 1024
 
 @dataclass(frozen=True)
 class _Last:
-    """The last event of a subject. `position` is its place in the stream, None when another one may be the last."""
+    """The last event of a subject that is known, and its place in the stream; `stale`: there may be later ones."""
 
     number: int
     position: int | None
+    stale: bool = False
 
 
 class Sequences:
@@ -36,9 +37,9 @@ class Sequences:
     def unknown(self, messages: Iterable[Message]) -> set[str]:
         """Return the subjects of events of which the last stored one must be read first."""
         subjects = {message.subject for message in messages if isinstance(message.content, EventDraft)}
-        return {subject for subject in subjects if self.position(subject) is None}
+        return {subject for subject in subjects if subject not in self._known or self._known[subject].stale}
 
-    def read(self, subject: str, last: LastStored | None) -> None:
+    def read(self, subject: str, last: Stored | None) -> None:
         """Take note of the last stored event, None if there is none.
 
         Raises:
@@ -51,7 +52,7 @@ class Sequences:
         self._known[subject] = _Last(max(before, number), position)
 
     def position(self, subject: str) -> int | None:
-        """Return the stream sequence of the subject's last event, 0 if there is none, None if it is not known."""
+        """Return the stream sequence of the last event that is known, 0 if there was none, None if nothing is."""
         known = self._known.get(subject)
         return None if known is None else known.position
 
@@ -61,20 +62,22 @@ class Sequences:
 
     def stored(self, subject: str, position: int | None) -> None:
         """Count one more stored event; `position` is None if its stream sequence is not known."""
-        if subject in self._known:
-            self._known[subject] = _Last(self._known[subject].number + 1, position)
+        known = self._known.get(subject)
+        if known is not None:
+            stale = known.stale or position is None
+            self._known[subject] = _Last(known.number + 1, known.position if position is None else position, stale)
 
     def doubt(self, subject: str) -> None:
         """Note that the last stored event must be read again."""
         if subject in self._known:
-            self._known[subject] = _Last(self._known[subject].number, None)
+            self._known[subject] = replace(self._known[subject], stale=True)
 
     def forget(self, subject: str) -> None:
         """Forget a subject whose events are over."""
         self._known.pop(subject, None)
 
 
-def _number(last: LastStored) -> int:
+def _number(last: Stored) -> int:
     try:
         return int(json.loads(last.payload)["sequence"])
     except (ValueError, KeyError, TypeError) as exc:

@@ -5,12 +5,12 @@ import pytest
 from flow_client import BridgeError
 from flow_client._message_log import Message
 from flow_client._messages import event
-from flow_client._nats_store import LastStored
+from flow_client._nats_store import Stored
 from flow_client._sequences import LONGEST_MEMORY, Sequences
 
 
 def _last(number, position):
-    return LastStored(position, "id", b'{"sequence": %d}' % number)
+    return Stored(position, "id", b'{"sequence": %d}' % number)
 
 
 def _event(subject):
@@ -53,7 +53,7 @@ def test_a_stored_event_at_an_unknown_place_is_counted():
 @pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b'{"sequence": "x"}', b"\xff"])
 def test_what_has_no_number_is_an_error(payload):
     with pytest.raises(BridgeError, match="no sequence number"):
-        Sequences().read("s.a", LastStored(1, None, payload))
+        Sequences().read("s.a", Stored(1, None, payload))
 
 
 def test_the_memory_is_bounded():
