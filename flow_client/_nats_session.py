@@ -10,7 +10,8 @@ import contextlib
 import itertools
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 from nats import errors as nats_errors
 from nats.aio.client import Client
@@ -27,11 +28,12 @@ from flow_client._nats import (
     read_error,
 )
 from flow_client._nats_exchange import DoubtError, read_answer
+from flow_client._nats_questions import LOOK, ask
 from flow_client._nats_store import HEADER_ALLOWANCE, read_last, read_next, stream_of
 from flow_client.errors import BridgeError, PayloadTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Iterator
 
     from nats.aio.msg import Msg
 
@@ -39,12 +41,9 @@ if TYPE_CHECKING:
     from flow_client._nats_store import Stored
     from flow_client._servers import Servers
 
-ResultT = TypeVar("ResultT")
-
 CLOSE_TIMEOUT = 1.0
 # Below this many bytes a second a message counts as lost, not as slow.
 SLOWEST_RATE = 256 * 1024
-_LOOK = 0.05
 _AT_ONCE = 0.01
 _UNLIMITED = -1
 
@@ -67,7 +66,6 @@ class Session:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self._js = client.jetstream(timeout=ATTEMPT_TIMEOUT)
         self._inbox = client.new_inbox()
         self._exchanges: dict[str, Exchange] = {}
         self._names = itertools.count(1)
@@ -111,6 +109,9 @@ class Session:
         )
         try:
             await bounded(connecting, timeout)
+            if client._reading_task is not None:  # noqa: SLF001
+                # It ends with an error that nats-py leaves unread when a connection is lost while it is being closed.
+                client._reading_task.add_done_callback(read_error)  # noqa: SLF001
             callbacks.session = cls(client)
             await callbacks.session.listen()
         except BaseException:
@@ -135,8 +136,8 @@ class Session:
             DoubtError: there may be one.
         """
         if kind not in self._streams:
-            name = await self._ask(stream_of(self._js, subject))
-            config = (await self._ask(self._js.stream_info(name))).config
+            name = await ask(self.client, lambda js: stream_of(js, subject))
+            config = (await ask(self.client, lambda js: js.stream_info(name))).config
             limit = self.max_payload
             if config.max_msg_size not in (None, _UNLIMITED):
                 limit = min(limit, config.max_msg_size - HEADER_ALLOWANCE)
@@ -145,29 +146,16 @@ class Session:
 
     async def last_stored(self, stream: Stream, subject: str) -> Stored | None:
         """Return the subject's last message, from the stream's leader, None if there is none; raise `DoubtError`."""
-        return await self._ask(read_last(self._js, stream.name, subject))
+        return await ask(self.client, lambda js: read_last(js, stream.name, subject))
 
     async def ids_after(self, stream: Stream, subject: str, position: int) -> list[str]:
         """Return the ids of the subject's messages behind a position; raise `DoubtError` without an answer."""
         found: list[str] = []
-        while message := await self._ask(read_next(self._js, stream.name, subject, position)):
+        following = partial(read_next, stream=stream.name, subject=subject)
+        while message := await ask(self.client, partial(following, position=position)):
             found.append(message.message_id or "")
             position = message.stream_sequence
         return found
-
-    async def _ask(self, question: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Return the answer; raise `DoubtError` without one, at once when the connection is lost."""
-        asking = asyncio.ensure_future(question)
-        asking.add_done_callback(read_error)
-        try:
-            while not asking.done():
-                if self.client.is_closed:
-                    raise DoubtError("the connection to NATS was lost")
-                await asyncio.wait({asking}, timeout=_LOOK)
-            with _passing():
-                return asking.result()
-        finally:
-            asking.cancel()
 
     async def exchange(self, exchange: Exchange) -> None:
         """Publish what the exchange is about and wait until the server has answered all of it.
@@ -196,7 +184,7 @@ class Session:
                 answered, quiet = exchange.answers, Deadline(patience)
             if quiet.remaining() <= 0:
                 raise DoubtError(f"NATS did not confirm within {patience:.1f} s")
-            await asyncio.wait({exchange.over}, timeout=_LOOK)
+            await asyncio.wait({exchange.over}, timeout=LOOK)
         exchange.over.result()
 
     async def _on_reply(self, message: Msg) -> None:

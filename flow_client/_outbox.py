@@ -186,10 +186,12 @@ class Outbox:
         _unfinished.add(self)
         backoff = FIRST_BACKOFF
         while self._log.has_more():
+            pause = Deadline(backoff)
             if await self._delivered():
                 backoff = FIRST_BACKOFF
             else:
-                await asyncio.sleep(backoff)
+                # An attempt that took its time has been a pause itself.
+                await asyncio.sleep(max(pause.remaining(), 0))
                 backoff = min(2 * backoff, LONGEST_BACKOFF)
         _unfinished.discard(self)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import signal
 import time
 
 from chaos.findings import compare, read, wrong_sequence
 from chaos.writers import BridgeWriter, RawWriter
 from support.cluster import NatsCluster, create_streams
+from support.freezing import frozen
 from support.relay import Relay
 
 from flow_client.local.nats_server import NatsServer
@@ -59,11 +58,8 @@ class Server:
 
     def freeze(self, seconds=None):
         """Stop the server for some seconds, 2 to 4 if None, as a machine does that swaps or moves."""
-        os.kill(self._server.pid, signal.SIGSTOP)
-        try:
+        with frozen(self._server.pid):
             time.sleep(random.uniform(2, 4) if seconds is None else seconds)
-        finally:
-            os.kill(self._server.pid, signal.SIGCONT)
 
     def cut(self):
         """Reset all connections."""

@@ -12,6 +12,7 @@ import uuid
 import nats
 import pytest
 from support.bus import Bus
+from support.freezing import frozen
 
 from flow_client import BridgeError, BridgeTimeoutError, NatsBridge, UndeliveredError
 from flow_client._loop import THREAD_NAME
@@ -110,12 +111,12 @@ def test_what_is_published_over_a_restart_is_stored_once_and_in_order(server, br
 def test_a_server_that_hangs_for_a_while_loses_and_repeats_nothing(server, bridge, execution_id):
     bridge.push_execution_event(None, execution_id, "chunk", 1)
     bridge.flush()
-    os.kill(server.pid, signal.SIGSTOP)
-    waker = threading.Timer(2.5, os.kill, (server.pid, signal.SIGCONT))
-    waker.start()
-    bridge.push_execution_event(None, execution_id, "chunk", 2)
-    bridge.push_execution_output(None, execution_id, "done")
-    waker.join()
+    with frozen(server.pid):
+        waker = threading.Timer(2.5, os.kill, (server.pid, signal.SIGCONT))
+        waker.start()
+        bridge.push_execution_event(None, execution_id, "chunk", 2)
+        bridge.push_execution_output(None, execution_id, "done")
+        waker.join()
     bus = Bus(server.url)
     assert [event["sequence"] for event in bus.events(execution_id)] == [1, 2]
     assert len(bus.outputs(execution_id)) == 1
@@ -195,13 +196,10 @@ def test_an_input_is_confirmed_over_a_restart(server, bridge, execution_id):
 def test_close_is_bounded_on_a_server_that_hangs(server, execution_id):
     bridge = NatsBridge(server.url, close_timeout=1)
     bridge.publish_execution_status(execution_id, "running")
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
+    with frozen(server.pid):
         started = time.monotonic()
         bridge.close()
         assert time.monotonic() - started < 4
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
     assert not [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
 
 

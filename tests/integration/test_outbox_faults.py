@@ -1,19 +1,22 @@
 """Kills, freezes and refusals in the middle: nothing is lost, repeated or out of order."""
 
 import json
-import os
 import random
-import signal
-import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.bus import Bus
+from support.freezing import frozen
 from support.outbox import MODES, create_streams, read_events
+from support.relay import HEAD_START, Relay
 
 from flow_client import BridgeError, NatsBridge, UndeliveredError
 from flow_client.local.nats_server import NatsServer
+
+# So that something is always under way.
+ONE_WAY_DELAY = 0.005
 
 
 @pytest.fixture(params=MODES)
@@ -26,22 +29,28 @@ def execution_id():
     return str(uuid.uuid4())
 
 
-def _disturbed(server, execution_id, disturb):
-    """Push events while `disturb` runs; return what was pushed and what was stored."""
-    over, pushed = threading.Event(), 0
-    with NatsBridge(server.url, max_unacked=2000) as bridge:
-        disturbing = threading.Thread(target=lambda: [disturb(), over.set()])
-        disturbing.start()
-        while not over.is_set():
+@pytest.fixture
+def relayed(tmp_path):
+    """A server, a relay in front of it, and the URL there."""
+    with NatsServer(tmp_path) as server, Relay(server.port, ONE_WAY_DELAY) as relay:
+        yield server, relay, server.url.replace(str(server.port), str(relay.port))
+
+
+def _push_while(url, execution_id, disturb):
+    """Push events while `disturb` runs, and return how many."""
+    pushed = 0
+    with NatsBridge(url, max_unacked=2000) as bridge, ThreadPoolExecutor() as threads:
+        disturbing = threads.submit(disturb)
+        while not disturbing.done():
             bridge.push_execution_event(None, execution_id, "chunk", pushed)
             pushed += 1
             if pushed % 50 == 0:
                 time.sleep(0.002)
-        disturbing.join()
+        disturbing.result()
         bridge.flush(30)
         assert bridge.stats().sessions > 1
         assert bridge.stats().longest_pause > 0
-    return pushed, read_events(server.url, execution_id)
+    return pushed
 
 
 def _all_once_and_in_order(pushed, events):
@@ -62,20 +71,50 @@ def test_kills_in_the_middle(tmp_path, mode, execution_id, duplicate_window):
 
     with NatsServer(tmp_path) as server:
         create_streams(server.url, mode, duplicate_window=duplicate_window)
-        _all_once_and_in_order(*_disturbed(server, execution_id, kill))
+        pushed = _push_while(server.url, execution_id, kill)
+        _all_once_and_in_order(pushed, read_events(server.url, execution_id))
 
 
 def test_a_freeze_in_the_middle(tmp_path, mode, execution_id):
     def freeze():
         time.sleep(0.2)
-        os.kill(server.pid, signal.SIGSTOP)
-        time.sleep(3)
-        os.kill(server.pid, signal.SIGCONT)
+        with frozen(server.pid):
+            time.sleep(3)
         time.sleep(0.2)
 
     with NatsServer(tmp_path) as server:
         create_streams(server.url, mode)
-        _all_once_and_in_order(*_disturbed(server, execution_id, freeze))
+        pushed = _push_while(server.url, execution_id, freeze)
+        _all_once_and_in_order(pushed, read_events(server.url, execution_id))
+
+
+@pytest.mark.parametrize("fault", ["cut", "strand"])
+def test_cut_connections_whose_messages_may_arrive_late(relayed, mode, execution_id, fault):
+    server, relay, url = relayed
+
+    def cut():
+        for _ in range(8):
+            time.sleep(0.2)
+            getattr(relay, fault)()
+
+    create_streams(server.url, mode)
+    pushed = _push_while(url, execution_id, cut)
+    _all_once_and_in_order(pushed, read_events(server.url, execution_id))
+
+
+def test_a_message_that_arrives_behind_the_look_at_what_is_stored(relayed, mode, execution_id):
+    server, relay, url = relayed
+    create_streams(server.url, mode)
+    with NatsBridge(url) as bridge:
+        for first in range(0, 40, 8):
+            relay.strand()
+            bridge.push_execution_event(None, execution_id, "chunk", first)
+            time.sleep(HEAD_START)  # now it is sent again, and held up while the first copy arrives
+            for number in range(first + 1, first + 8):
+                bridge.push_execution_event(None, execution_id, "chunk", number)
+            bridge.flush(20)
+        assert bridge.stats().sessions > 5
+    _all_once_and_in_order(40, read_events(server.url, execution_id))
 
 
 def test_a_server_that_comes_up_late_gets_everything(tmp_path, mode, execution_id):

@@ -1,9 +1,20 @@
 """Stopping a process so that nothing of it runs any more."""
 
+import contextlib
 import os
 import signal
 import time
 from pathlib import Path
+
+
+@contextlib.contextmanager
+def frozen(pid):
+    """Freeze a process for the block, and have it run again behind it."""
+    try:
+        freeze(pid)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def freeze(pid):
@@ -20,6 +31,13 @@ def _is_frozen(pid):
     if not tasks.is_dir():
         time.sleep(0.2)  # there is no such list: macOS
         return True
+    return all(state in "TZX" for state in map(_state, tasks.iterdir()))
+
+
+def _state(task):
+    try:
+        stat = (task / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"  # a thread that ended meanwhile
     # The state is the first letter behind the name, which stands in brackets and may hold anything.
-    states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()]
-    return all(state == "T" for state in states)
+    return stat.rpartition(")")[2].split()[0]

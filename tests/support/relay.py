@@ -4,7 +4,8 @@
 
 Every byte is passed on DELAY seconds after it came, in each direction; how many are under way is not limited, so the
 delay costs no throughput. The first line on standard output is the relay's port. Then it reads commands, one a line,
-and answers each with `ok`: `cut` resets all connections, `freeze` stops passing anything on until `thaw`. It ends
+and answers each with `ok`: `cut` resets all connections, `strand` resets the client that publishes next and passes on
+what it had sent right before what is published after that, `freeze` stops passing anything on until `thaw`. It ends
 when its standard input does.
 """
 
@@ -21,6 +22,9 @@ from collections import deque
 
 HOST = "127.0.0.1"
 END_TIMEOUT = 5.0
+HEAD_START = 0.2
+# How NATS begins a message with headers.
+_PUBLISHED = b"HPUB "
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -53,6 +57,10 @@ class Relay:
     def cut(self):
         """Reset all connections, what is under way in them included."""
         self._tell("cut")
+
+    def strand(self):
+        """Reset the next client that publishes; what it had sent arrives right before what is published after that."""
+        self._tell("strand")
 
     def freeze(self):
         """Pass nothing on; connections stay open, and new ones are accepted."""
@@ -91,7 +99,7 @@ class _Side(asyncio.Protocol):
         self._switch.after_the_delay(self._pass_on)
 
     def _pass_on(self):
-        if self.peer is not None:
+        if self.peer is not None and self._under_way:
             self.peer.transport.write(self._under_way.popleft())
 
     def reset(self):
@@ -114,6 +122,38 @@ class _Side(asyncio.Protocol):
 
 class _ClientSide(_Side):
     """The connection that a client opened; nothing is read from it until the server answers."""
+
+    def __init__(self, switch):
+        super().__init__(switch)
+        self._is_stranded = False
+
+    def data_received(self, data):
+        super().data_received(data)
+        if self._switch.strands_next and _PUBLISHED in data:
+            self._switch.strands_next = False
+            self._switch.stranded.append(self)
+            self._is_stranded = True
+            self.reset()
+
+    def arrive(self):
+        """Pass on all that was held back."""
+        if self.peer is not None:
+            self.peer.transport.writelines(self._under_way)
+        self._under_way.clear()
+
+    def _pass_on(self):
+        if self._is_stranded or self in self._switch.held:
+            return
+        if self._switch.stranded and self._under_way and _PUBLISHED in self._under_way[0]:
+            self._switch.let_the_stranded_arrive_before(self)
+        else:
+            super()._pass_on()
+
+    def connection_lost(self, exc):
+        if self._is_stranded:
+            self._switch.sides.discard(self)
+        else:
+            super().connection_lost(exc)
 
     def connection_made(self, transport):
         super().connection_made(transport)
@@ -142,6 +182,9 @@ class _Switch:
         self._delay = delay
         self._tasks: set[asyncio.Task] = set()
         self.sides: set[_Side] = set()
+        self.strands_next = False
+        self.stranded: list[_ClientSide] = []
+        self.held: set[_ClientSide] = set()
         self.frozen = False
 
     def after_the_delay(self, action):
@@ -159,6 +202,20 @@ class _Switch:
         for side in list(self.sides):
             side.reset()
 
+    def strand_next(self):
+        self.strands_next = True
+
+    def let_the_stranded_arrive_before(self, side):
+        for stranded in self.stranded:
+            stranded.arrive()
+        self.stranded.clear()
+        self.held.add(side)
+        asyncio.get_running_loop().call_later(HEAD_START, self._release, side)
+
+    def _release(self, side):
+        self.held.discard(side)
+        side.arrive()
+
     def freeze(self):
         self.frozen = True
         for side in self.sides:
@@ -173,7 +230,7 @@ class _Switch:
 
 async def _serve(target_port, delay):
     switch = _Switch(target_port, delay)
-    commands = {"cut": switch.cut, "freeze": switch.freeze, "thaw": switch.thaw}
+    commands = {"cut": switch.cut, "strand": switch.strand_next, "freeze": switch.freeze, "thaw": switch.thaw}
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _ClientSide(switch), HOST, 0)
     _say(server.sockets[0].getsockname()[1])
