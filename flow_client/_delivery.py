@@ -29,12 +29,14 @@ class Delivery:
 
     Attributes:
         stored: how many messages were stored.
+        resent: how many were sent again.
     """
 
     def __init__(self, log: MessageLog) -> None:
         self._log = log
         self._sequences = Sequences()
         self.stored = 0
+        self.resent = 0
 
     async def reconcile(self, session: Session) -> None:
         """Settle what was sent and is stored all the same: in an earlier session, or by what came late from there.
@@ -87,6 +89,7 @@ class Delivery:
         run = await self._numbered(session, stream, self._without_too_large(stream, run))
         repeated = {message.message_id for message in run if message.sent}
         run = self._log.send(run)
+        self.resent += sum(message.message_id in repeated for message in run)
         if run:
             await self._send(session, stream, run, repeated)
 

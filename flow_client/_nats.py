@@ -263,3 +263,7 @@ async def close_client(client: Client, timeout: float) -> None:
         await asyncio.wait_for(client.close(), timeout)
     except FOREIGN as exc:
         logger.warning("the connection to NATS was not closed in good order: %s", str(exc) or type(exc).__name__)
+    finally:
+        # nats-py leaves them running when the connection is lost while it closes it.
+        for subscription in list(client._subs.values()):  # noqa: SLF001
+            subscription._stop_processing()  # noqa: SLF001

@@ -36,12 +36,14 @@ class BridgeStats:
     Attributes:
         stored: how many messages JetStream has confirmed.
         unacked: how many it has not.
+        resent: how many messages were sent again, because it was in doubt whether they are stored.
         sessions: how many connections were made for publishing; a new one after each doubt.
-        longest_pause: the longest time in seconds that delivery stood still in an outage.
+        longest_pause: the longest time in seconds that delivery stood still, in an outage that goes on too.
     """
 
     stored: int
     unacked: int
+    resent: int
     sessions: int
     longest_pause: float
 
@@ -154,7 +156,8 @@ class Outbox:
 
     def stats(self) -> BridgeStats:
         """Return what was published."""
-        return BridgeStats(self._delivery.stored, len(self._log), self._sessions, self._longest_pause)
+        stored, resent = self._delivery.stored, self._delivery.resent
+        return BridgeStats(stored, len(self._log), resent, self._sessions, max(self._longest_pause, self._pause()))
 
     def forget(self, subject: str) -> None:
         """Forget the numbers of an execution that is over."""
@@ -248,9 +251,13 @@ class Outbox:
             )
 
     def _succeeded(self) -> None:
-        if self._failing_since is not None:
-            self._longest_pause = max(self._longest_pause, time.monotonic() - self._failing_since)
-            self._failing_since = self._failure = None
+        self._longest_pause = max(self._longest_pause, self._pause())
+        self._failing_since = self._failure = None
+
+    def _pause(self) -> float:
+        """Return the seconds since delivery failed, 0 if it does not."""
+        since = self._failing_since
+        return 0.0 if since is None else time.monotonic() - since
 
 
 def _finish_all() -> None:

@@ -12,6 +12,7 @@ from support.outbox import MODES, create_streams, read_events
 
 from flow_client import (
     BridgeError,
+    BridgeStats,
     ClientClosedError,
     ConfigurationError,
     NatsBridge,
@@ -79,7 +80,7 @@ def test_eight_threads_leave_no_gap_and_each_keeps_its_order(server, bridge, exe
         mine = [event["event_data"][1] for event in events if event["event_data"][0] == thread]
         assert mine == list(range(each))
     stats = bridge.stats()
-    assert (stats.stored, stats.unacked, stats.sessions, stats.longest_pause) == (8 * each, 0, 1, 0)
+    assert stats == BridgeStats(stored=8 * each, unacked=0, resent=0, sessions=1, longest_pause=0)
 
 
 def test_executions_are_numbered_apart(server, bridge):

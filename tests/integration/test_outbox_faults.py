@@ -1,5 +1,6 @@
 """Kills, freezes and refusals in the middle: nothing is lost, repeated or out of order."""
 
+import gc
 import json
 import random
 import time
@@ -12,7 +13,7 @@ from support.freezing import frozen
 from support.outbox import MODES, create_streams, read_events
 from support.relay import HEAD_START, Relay
 
-from flow_client import BridgeError, NatsBridge, UndeliveredError
+from flow_client import BridgeError, BridgeStats, NatsBridge, UndeliveredError
 from flow_client.local.nats_server import NatsServer
 
 # So that something is always under way.
@@ -89,7 +90,7 @@ def test_a_freeze_in_the_middle(tmp_path, mode, execution_id):
 
 
 @pytest.mark.parametrize("fault", ["cut", "strand"])
-def test_cut_connections_whose_messages_may_arrive_late(relayed, mode, execution_id, fault):
+def test_cut_connections_whose_messages_may_arrive_late(relayed, mode, execution_id, fault, caplog):
     server, relay, url = relayed
 
     def cut():
@@ -100,6 +101,8 @@ def test_cut_connections_whose_messages_may_arrive_late(relayed, mode, execution
     create_streams(server.url, mode)
     pushed = _push_while(url, execution_id, cut)
     _all_once_and_in_order(pushed, read_events(server.url, execution_id))
+    gc.collect()  # asyncio tells of tasks that were left behind when they are collected
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_a_message_that_arrives_behind_the_look_at_what_is_stored(relayed, mode, execution_id):
@@ -114,6 +117,7 @@ def test_a_message_that_arrives_behind_the_look_at_what_is_stored(relayed, mode,
                 bridge.push_execution_event(None, execution_id, "chunk", number)
             bridge.flush(20)
         assert bridge.stats().sessions > 5
+        assert bridge.stats().resent >= 5
     _all_once_and_in_order(40, read_events(server.url, execution_id))
 
 
@@ -127,6 +131,25 @@ def test_a_server_that_comes_up_late_gets_everything(tmp_path, mode, execution_i
             time.sleep(0.5)
             server.start()
         _all_once_and_in_order(100, read_events(server.url, execution_id))
+
+
+def test_an_outage_that_goes_on_can_be_seen(tmp_path, mode, execution_id):
+    with NatsServer(tmp_path) as server:
+        create_streams(server.url, mode)
+        with NatsBridge(server.url) as bridge:
+            bridge.push_execution_event(None, execution_id, "chunk", 0)
+            bridge.flush()
+            assert bridge.stats() == BridgeStats(stored=1, unacked=0, resent=0, sessions=1, longest_pause=0)
+            server.kill()
+            bridge.push_execution_event(None, execution_id, "chunk", 1)
+            deadline = time.monotonic() + 10
+            while not bridge.stats().longest_pause:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert bridge.stats().unacked == 1
+            server.start()
+            bridge.flush(20)
+            assert (bridge.stats().stored, bridge.stats().unacked) == (2, 0)
 
 
 def test_another_writer_during_an_outage_is_followed(tmp_path, mode, execution_id):
