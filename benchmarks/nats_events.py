@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.nats_peers import Ours, Raw
 from flow_client.local.nats_server import NatsServer
-from tests.support.cluster import create_streams
+from tests.support.jetstream import create_streams
 from tests.support.relay import Relay
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _servers() -> Iterator[tuple[str, str, str]]:
         Relay(batch.port, ONE_WAY_DELAY) as relay,
     ):
         create_streams(batch.url)
-        create_streams(window.url, batched=False)
+        create_streams(window.url, "window")
         yield batch.url, window.url, batch.url.replace(f":{batch.port}", f":{relay.port}")
 
 

@@ -24,6 +24,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from chaos.findings import Findings  # noqa: E402 - only now can it be found
 from chaos.scenes import Cluster, Server, perform  # noqa: E402 - as above
+from support.jetstream import MODES  # noqa: E402 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ def main():
     rows: dict[tuple[str, str], Row] = {}
     started = time.monotonic()
     for kind in _kinds(options):
-        for mode in ("batch", "window") if options.mode == "both" else (options.mode,):
+        for mode in MODES if options.mode == "both" else (options.mode,):
             _run(kind, mode, rows)
             _say(f"{time.monotonic() - started:5.0f} s  {kind.name}, {mode}: done")
     _print_table(rows)
@@ -71,14 +72,14 @@ def _options():
     parser.add_argument("--step-downs", type=int, default=20)
     parser.add_argument("--cuts", type=int, default=30)
     parser.add_argument("--freezes", type=int, default=10)
-    parser.add_argument("--mode", choices=("batch", "window", "both"), default="both")
+    parser.add_argument("--mode", choices=(*MODES, "both"), default="both")
     parser.add_argument("--seed", type=int, default=None, help="for the same pauses again")
     return parser.parse_args()
 
 
 def _kinds(options):
-    def relayed(folder, *, batched):
-        return Server(folder, batched=batched, relayed=True)
+    def relayed(folder, mode):
+        return Server(folder, mode, relayed=True)
 
     kinds = (
         Kind("kill -9", options.kills, Server, "kill"),
@@ -91,7 +92,7 @@ def _kinds(options):
 
 
 def _run(kind, mode, rows):
-    with tempfile.TemporaryDirectory() as folder, kind.scene(Path(folder), batched=mode == "batch") as scene:
+    with tempfile.TemporaryDirectory() as folder, kind.scene(Path(folder), mode) as scene:
         results = perform(scene, [getattr(scene, kind.fault)] * kind.count)
     for name, findings in results.items():
         row = rows.setdefault((kind.name, f"ours, {mode}" if name == "ours" else name), Row(0, Findings()))

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from support.cluster import with_jetstream
+from support.jetstream import with_jetstream
 
 _BATCH = 2000
 _FETCH_TIMEOUT = 5.0

@@ -8,8 +8,9 @@ import time
 
 from chaos.findings import compare, read, wrong_sequence
 from chaos.writers import BridgeWriter, RawWriter
-from support.cluster import NatsCluster, create_streams
+from support.cluster import NatsCluster
 from support.freezing import frozen
+from support.jetstream import create_streams
 from support.relay import Relay
 
 from flow_client.local.nats_server import NatsServer
@@ -25,8 +26,8 @@ REFERENCES = {"reference, with retry": True, "reference": False}
 class Server:
     """One real nats-server with the contract's streams. Clients come through a relay if it is `relayed`."""
 
-    def __init__(self, folder, *, batched, relayed=False):
-        self._batched = batched
+    def __init__(self, folder, mode, *, relayed=False):
+        self._mode = mode
         self._relayed = relayed
         self._server = NatsServer(folder)
         self._relay = None
@@ -34,7 +35,7 @@ class Server:
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._server)
-            create_streams(self._server.url, batched=self._batched)
+            create_streams(self._server.url, self._mode)
             self._relay = stack.enter_context(Relay(self._server.port)) if self._relayed else None
             self._running = stack.pop_all()
         return self
@@ -69,8 +70,8 @@ class Server:
 class Cluster:
     """Three real nats-servers with the contract's streams in three replicas."""
 
-    def __init__(self, folder, *, batched):
-        self._cluster = NatsCluster(folder, batched=batched)
+    def __init__(self, folder, mode):
+        self._cluster = NatsCluster(folder, mode)
 
     def __enter__(self):
         self._cluster.__enter__()

@@ -1,31 +1,43 @@
 """Real servers for the integration tests."""
 
-import asyncio
 import time
+import uuid
 from pathlib import Path
 
-import nats
 import psutil
 import pytest
+from support.bus import Bus
+from support.jetstream import create_streams
 
+from flow_client import NatsBridge
 from flow_client.local.nats_server import NatsServer
-from flow_client.local.streams import ensure_streams
-
-
-async def _create_streams(url):
-    connection = await nats.connect(url)
-    try:
-        await ensure_streams(connection.jetstream())
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(scope="module")
 def nats_server(tmp_path_factory):
     """A nats-server of the module's own, with the streams of the contract."""
     with NatsServer(tmp_path_factory.mktemp("nats")) as server:
-        asyncio.run(_create_streams(server.url))
+        create_streams(server.url)
         yield server
+
+
+@pytest.fixture
+def bus(nats_server):
+    """The message bus of `nats_server`, as others see it."""
+    return Bus(nats_server.url)
+
+
+@pytest.fixture
+def bridge(nats_server):
+    """A bridge to `nats_server`."""
+    with NatsBridge(nats_server.url) as bridge:
+        yield bridge
+
+
+@pytest.fixture
+def execution_id():
+    """An id that no other test uses."""
+    return str(uuid.uuid4())
 
 
 @pytest.fixture(scope="session")

@@ -1,39 +1,19 @@
 """Following an execution's events: each once, in order, to their end."""
 
-import asyncio
 import json
 import signal
 import subprocess
 import sys
 import threading
 import time
-import uuid
 
-import nats
 import pytest
-from support.bus import Bus
+from support.jetstream import create_streams
 
 from flow_client import BridgeError, ClientClosedError, InvalidRequestError, NatsBridge
 from flow_client.local.nats_server import NatsServer
-from flow_client.local.streams import ensure_streams
 
 NOW = "2026-01-05T09:30:00+00:00"
-
-
-@pytest.fixture
-def bus(nats_server):
-    return Bus(nats_server.url)
-
-
-@pytest.fixture
-def bridge(nats_server):
-    with NatsBridge(nats_server.url) as bridge:
-        yield bridge
-
-
-@pytest.fixture
-def execution_id():
-    return str(uuid.uuid4())
 
 
 def put_event(bus, execution_id, sequence, event_type="chunk"):
@@ -140,7 +120,7 @@ def test_an_iterator_that_is_given_up_leaves_no_consumer(bridge, bus, execution_
 
 def test_it_goes_on_after_kills_of_the_server(tmp_path, execution_id):
     with NatsServer(tmp_path) as server:
-        asyncio.run(create_streams(server.url))
+        create_streams(server.url)
         seen = []
         with NatsBridge(server.url) as reader, NatsBridge(server.url) as writer:
 
@@ -159,15 +139,7 @@ def test_it_goes_on_after_kills_of_the_server(tmp_path, execution_id):
         assert seen == list(range(61))
 
 
-async def create_streams(url):
-    connection = await nats.connect(url)
-    try:
-        await ensure_streams(connection.jetstream())
-    finally:
-        await connection.close()
-
-
-def test_an_interrupt_lands_while_it_waits(nats_server, execution_id):
+def test_an_interrupt_lands_while_it_waits(nats_server, bus, execution_id):
     program = (
         "import sys\nfrom flow_client import NatsBridge\n"
         "with NatsBridge(sys.argv[1]) as bridge:\n"
@@ -176,7 +148,7 @@ def test_an_interrupt_lands_while_it_waits(nats_server, execution_id):
         "    try: next(events)\n"
         "    except KeyboardInterrupt: print('interrupted', flush=True)\n"
     )
-    put_event(Bus(nats_server.url), execution_id, 1)
+    put_event(bus, execution_id, 1)
     with subprocess.Popen(
         [sys.executable, "-c", program, nats_server.url, execution_id], stdout=subprocess.PIPE, text=True
     ) as follower:

@@ -1,38 +1,27 @@
 """Servers that are down, refuse, hang or come back."""
 
-import asyncio
 import logging
 import os
 import signal
 import socket
 import threading
 import time
-import uuid
 
-import nats
 import pytest
 from support.bus import Bus
 from support.freezing import frozen
+from support.jetstream import create_streams
 
 from flow_client import BridgeError, BridgeTimeoutError, NatsBridge, UndeliveredError
 from flow_client._loop import THREAD_NAME
 from flow_client.local.nats_server import NatsServer
-from flow_client.local.streams import ensure_streams
-
-
-async def _create_streams(url):
-    connection = await nats.connect(url)
-    try:
-        await ensure_streams(connection.jetstream())
-    finally:
-        await connection.close()
 
 
 @pytest.fixture
 def server(tmp_path):
     """A server of the test's own, to be killed."""
     with NatsServer(tmp_path) as server:
-        asyncio.run(_create_streams(server.url))
+        create_streams(server.url)
         yield server
 
 
@@ -40,11 +29,6 @@ def server(tmp_path):
 def bridge(server):
     with NatsBridge(server.url, publish_timeout=20) as bridge:
         yield bridge
-
-
-@pytest.fixture
-def execution_id():
-    return str(uuid.uuid4())
 
 
 def test_a_server_that_cannot_be_reached_costs_the_connect_timeout(execution_id):
@@ -79,7 +63,7 @@ def test_refused_credentials_are_an_error_at_once(server, execution_id):
 
 def test_a_bridge_that_failed_to_connect_can_be_used_again(tmp_path, execution_id):
     with NatsServer(tmp_path) as server:
-        asyncio.run(_create_streams(server.url))
+        create_streams(server.url)
         server.kill()
         with NatsBridge(server.url, connect_timeout=0.5) as bridge:
             with pytest.raises(BridgeTimeoutError):

@@ -2,28 +2,10 @@
 
 import threading
 import time
-import uuid
 
 import pytest
-from support.bus import Bus
 
 from flow_client import BridgeError, BridgeTimeoutError, MalformedInputError, NatsBridge
-
-
-@pytest.fixture
-def bus(nats_server):
-    return Bus(nats_server.url)
-
-
-@pytest.fixture
-def bridge(nats_server):
-    with NatsBridge(nats_server.url) as bridge:
-        yield bridge
-
-
-@pytest.fixture
-def execution_id():
-    return str(uuid.uuid4())
 
 
 def test_the_input_is_taken_once_and_reported_running(bridge, bus, execution_id):

@@ -3,25 +3,13 @@
 import os
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
-from support.bus import Bus
 
 from flow_client import NatsBridge
 
 PYTHON = [sys.executable, "-X", "dev", "-W", "error"]
-
-
-@pytest.fixture
-def bus(nats_server):
-    return Bus(nats_server.url)
-
-
-@pytest.fixture
-def execution_id():
-    return str(uuid.uuid4())
 
 
 def _run(script, nats_url, *arguments):

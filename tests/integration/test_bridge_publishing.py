@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from support.bus import Bus
 
 from flow_client import (
     BridgeError,
@@ -18,17 +17,6 @@ from flow_client import (
     UndeliveredError,
 )
 from flow_client._loop import THREAD_NAME
-
-
-@pytest.fixture
-def bus(nats_server):
-    return Bus(nats_server.url)
-
-
-@pytest.fixture
-def bridge(nats_server):
-    with NatsBridge(nats_server.url) as bridge:
-        yield bridge
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Who the bridge is to NATS: credentials in files and TLS, on real servers that ask for them."""
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -10,13 +9,12 @@ import subprocess
 import time
 import uuid
 
-import nats
 import nkeys
 import pytest
+from support.jetstream import create_streams
 
 from flow_client import BridgeError, ConfigurationError, NatsBridge
 from flow_client.local.nats_server import NatsServer
-from flow_client.local.streams import ensure_streams
 
 EXECUTION = str(uuid.uuid4())
 
@@ -43,17 +41,6 @@ def server(tmp_path):
         each.stop()
 
 
-def create_streams(url, **login):
-    async def create():
-        connection = await nats.connect(url, **login)
-        try:
-            await ensure_streams(connection.jetstream())
-        finally:
-            await connection.close()
-
-    asyncio.run(create())
-
-
 def publish(url):
     with NatsBridge(url, connect_timeout=5, publish_timeout=10) as bridge:
         bridge.publish_execution_status(EXECUTION, "running")
@@ -68,7 +55,7 @@ def test_an_nkey_opens_the_server(server, tmp_path, monkeypatch):
     seed = tmp_path / "user.nk"
     seed.write_bytes(bytes(user.seed))
     url = server({"authorization": {"users": [{"nkey": text(user.public_key)}]}})
-    create_streams(url, nkeys_seed=str(seed))
+    create_streams(url, login={"nkeys_seed": str(seed)})
     monkeypatch.setenv("NATS_NKEY_SEED", str(seed))
     assert publish(url) == [1, 2]
 
@@ -142,7 +129,7 @@ def creds(tmp_path):
 def test_a_credentials_file_opens_the_server(server, creds, monkeypatch):
     path, settings = creds
     url = server(settings)
-    create_streams(url, user_credentials=str(path))
+    create_streams(url, login={"user_credentials": str(path)})
     monkeypatch.setenv("NATS_CREDS", str(path))
     assert publish(url) == [1, 2]
 
@@ -193,7 +180,7 @@ def tls_url(server, certificates, monkeypatch):
 
 def test_certificates_open_a_server_with_tls(tls_url):
     with NatsBridge(tls_url) as bridge:
-        create_streams(tls_url, tls=bridge._servers.tls.context())
+        create_streams(tls_url, login={"tls": bridge._servers.tls.context()})
     assert publish(tls_url) == [1, 2]
 
 
@@ -238,7 +225,7 @@ def test_no_secret_is_shown(server, creds, monkeypatch, caplog):
     path, settings = creds
     seed = path.read_text().split("SEED-----\n")[1].split("\n")[0]
     url = server(settings)
-    create_streams(url, user_credentials=str(path))
+    create_streams(url, login={"user_credentials": str(path)})
     monkeypatch.setenv("NATS_CREDS", str(path))
     with caplog.at_level(logging.DEBUG), NatsBridge(url) as bridge:
         bridge.publish_execution_status(EXECUTION, "running")

@@ -4,6 +4,7 @@ import random
 
 import pytest
 from chaos.scenes import Cluster, Server, perform
+from support.jetstream import MODES
 
 FREEZE_SECONDS = 1.5
 
@@ -14,9 +15,9 @@ def _assert_clean(findings):
     assert findings.events > 100
 
 
-@pytest.mark.parametrize("batched", [True, False], ids=["batch", "window"])
-def test_kills_freezes_and_cuts_lose_repeat_and_reorder_nothing(tmp_path, batched):
-    with Server(tmp_path, batched=batched, relayed=True) as server:
+@pytest.mark.parametrize("mode", MODES)
+def test_kills_freezes_and_cuts_lose_repeat_and_reorder_nothing(tmp_path, mode):
+    with Server(tmp_path, mode, relayed=True) as server:
         faults = [server.kill] * 3 + [lambda: server.freeze(FREEZE_SECONDS)] * 2 + [server.cut] * 5
         random.shuffle(faults)
         found = perform(server, faults, references=False)
@@ -24,6 +25,6 @@ def test_kills_freezes_and_cuts_lose_repeat_and_reorder_nothing(tmp_path, batche
 
 
 def test_leaders_that_hand_over_and_die_lose_repeat_and_reorder_nothing(tmp_path):
-    with Cluster(tmp_path, batched=True) as cluster:
+    with Cluster(tmp_path, "batch") as cluster:
         found = perform(cluster, [cluster.step_down] * 3 + [cluster.kill_leader], references=False)
     _assert_clean(found["ours"])

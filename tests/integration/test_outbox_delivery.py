@@ -8,7 +8,7 @@ import uuid
 import pytest
 from support.bus import Bus
 from support.freezing import freeze
-from support.outbox import MODES, create_streams, read_events
+from support.jetstream import MODES, create_streams, read_events
 
 from flow_client import (
     BridgeError,
@@ -38,11 +38,6 @@ def bus(server):
 def bridge(server):
     with NatsBridge(server.url) as bridge:
         yield bridge
-
-
-@pytest.fixture
-def execution_id():
-    return str(uuid.uuid4())
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ import gc
 import json
 import random
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.bus import Bus
 from support.freezing import frozen
-from support.outbox import MODES, create_streams, read_events
+from support.jetstream import MODES, create_streams, read_events
 from support.relay import HEAD_START, Relay
 
 from flow_client import BridgeError, BridgeStats, NatsBridge, UndeliveredError
@@ -23,11 +22,6 @@ ONE_WAY_DELAY = 0.005
 @pytest.fixture(params=MODES)
 def mode(request):
     return request.param
-
-
-@pytest.fixture
-def execution_id():
-    return str(uuid.uuid4())
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 import uuid
 
 import pytest
-from support.outbox import MODES, create_streams, read_events
+from support.jetstream import MODES, create_streams, read_events
 
 from flow_client.local.nats_server import NatsServer
 
@@ -16,11 +16,6 @@ def server(request, tmp_path_factory):
     with NatsServer(tmp_path_factory.mktemp(request.param)) as server:
         create_streams(server.url, request.param)
         yield server
-
-
-@pytest.fixture
-def execution_id():
-    return str(uuid.uuid4())
 
 
 def _run(script, nats_url, *arguments):

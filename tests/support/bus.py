@@ -1,12 +1,11 @@
 """The message bus as others see it: through plain nats-py, without flow_client."""
 
-import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
 
-import nats
 from nats.js.errors import NotFoundError
+from support.jetstream import with_jetstream
 
 
 @dataclass
@@ -68,11 +67,4 @@ class Bus:
         return self._do(lambda js: js.consumers_info(stream))
 
     def _do(self, action):
-        async def connected():
-            connection = await nats.connect(self.url)
-            try:
-                return await action(connection.jetstream())
-            finally:
-                await connection.close()
-
-        return asyncio.run(connected())
+        return with_jetstream(self.url, action)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import secrets
 import socket
 import time
 
-import nats
 from nats.errors import Error as NatsError
+from support.jetstream import create_streams, with_jetstream
 
 from flow_client.local.nats_server import NatsServer
 from flow_client.local.streams import EVENT_STREAM, STREAMS
@@ -23,37 +22,6 @@ _POLL_SECONDS = 0.05
 _REQUEST_TIMEOUT = 1.0
 
 
-def contract_streams(*, replicas=1, batched=True):
-    """Return the settings of the contract's streams; without `batched` none allows batched publishing."""
-    return [
-        dataclasses.replace(config, num_replicas=replicas, allow_batched=bool(batched and config.allow_batched))
-        for config in STREAMS
-    ]
-
-
-def create_streams(url, *, replicas=1, batched=True):
-    """Create the contract's streams through plain nats-py."""
-
-    async def create(js):
-        for config in contract_streams(replicas=replicas, batched=batched):
-            await js.add_stream(config)
-
-    with_jetstream(url, create)
-
-
-def with_jetstream(url, action):
-    """Return what the coroutine function `action` returns for the JetStream of a connection of its own."""
-
-    async def connected():
-        connection = await nats.connect(url.split(","), error_cb=_ignore, connect_timeout=_REQUEST_TIMEOUT)
-        try:
-            return await action(connection.jetstream(timeout=_REQUEST_TIMEOUT))
-        finally:
-            await connection.close()
-
-    return asyncio.run(connected())
-
-
 class NatsCluster:
     """A cluster of real nats-servers on the loopback interface: a context manager.
 
@@ -62,14 +30,14 @@ class NatsCluster:
 
     Args:
         folder: where the servers keep their streams, configurations and logs.
+        mode: `batch` if the streams for events, output and status allow batched publishing, else `window`.
         size: how many servers; a stream has as many replicas.
-        batched: whether the streams for events, output and status allow batched publishing.
     """
 
-    def __init__(self, folder, size=3, *, batched=True):
+    def __init__(self, folder, mode="batch", size=3):
         token = secrets.token_urlsafe(24)
         routes = [f"nats://{HOST}:{port}" for port in _free_ports(size)]
-        self._batched = batched
+        self._mode = mode
         self.nodes = [_Node(folder / f"n{n}", token, f"n{n}", route, routes) for n, route in enumerate(routes, 1)]
 
     @property
@@ -103,7 +71,7 @@ class NatsCluster:
             for node in self.nodes:
                 nodes.enter_context(node)
             self._wait(self._has_meta_leader, ELECTION_TIMEOUT)
-            create_streams(self.urls, replicas=len(self.nodes), batched=self._batched)
+            create_streams(self.urls, self._mode, replicas=len(self.nodes))
             self.wait_until_current()
             self._running = nodes.pop_all()
         return self
@@ -128,7 +96,7 @@ class NatsCluster:
     def _ask(self, question):
         """Return the answer, None if there is nobody to give one."""
         try:
-            return with_jetstream(self.urls, question)
+            return with_jetstream(self.urls, question, timeout=_REQUEST_TIMEOUT)
         except (NatsError, OSError, asyncio.TimeoutError):
             return None
 
@@ -167,7 +135,3 @@ def _free_ports(count):
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
         return [listener.getsockname()[1] for listener in held]
-
-
-async def _ignore(_error):
-    """Say nothing: a server that is away is what these tests are about."""
