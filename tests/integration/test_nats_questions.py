@@ -76,7 +76,7 @@ def _ask(questioner, meanwhile=None):
 def test_a_question_that_is_dropped_is_asked_again(server, times):
     questioner = _Questioner(server, from_the=times)
     assert _ask(questioner) == b"answer"
-    assert questioner.times == times
+    assert times <= questioner.times <= MOST_TIMES  # more if the answer took long
 
 
 @pytest.mark.parametrize("from_the", [0, None])
