@@ -14,6 +14,7 @@ from flow_client.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
+    from flow_client._progress import Progress
     from flow_client.executions import ExecutionHandle
     from flow_client.models import ExecutionRecord
 
@@ -39,6 +40,7 @@ class FanOut:
         key: what the idempotency keys derive from, None for keys of their own.
         timeout: seconds for which each execution is waited for.
         return_exceptions: whether an item's error is yielded in its place.
+        progress: follows what has ended.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class FanOut:
         key: str | None,
         timeout: float | None,
         return_exceptions: bool,
+        progress: Progress,
     ) -> None:
         self._submit = submit
         self._inputs = iter(inputs)
@@ -57,6 +60,7 @@ class FanOut:
         self._key = _checked_key(key)
         self._timeout = timeout
         self._return_exceptions = return_exceptions
+        self._progress = progress
         self._places: deque[_Place] = deque()
         self._submitted = 0
         self._ended = False
@@ -65,8 +69,9 @@ class FanOut:
     def outcomes(self) -> Generator[Any, None, None]:
         """Yield the records in the order of the inputs."""
         try:
-            while self._fill():
-                yield self._next()
+            with self._progress:
+                while self._fill():
+                    yield self._next()
         except BaseException:
             self._leave()
             raise
@@ -92,6 +97,7 @@ class FanOut:
             self._ended, self._broken = True, error
         else:
             self._places.append(self._start(item))
+            self._progress.follow(self._places[-1].future)
 
     def _start(self, item: Any) -> _Place:
         options = {} if self._key is None else {"idempotency_key": derived_key(self._key, self._submitted)}
@@ -110,8 +116,11 @@ class FanOut:
     def _next(self) -> ExecutionRecord | BaseException:
         """Return what came of the first item; while it is under way, others take the places that become free."""
         while not self._places[0].future.done():
-            wait([place.future for place in self._in_flight()], return_when=FIRST_COMPLETED)
+            self._progress.show()
+            futures = [place.future for place in self._in_flight()]
+            wait(futures, timeout=self._progress.refresh_seconds, return_when=FIRST_COMPLETED)
             self._fill()
+        self._progress.show()
         future = self._places.popleft().future
         error = future.exception()
         return error if error is not None and self._return_exceptions else future.result()

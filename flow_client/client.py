@@ -11,6 +11,7 @@ from flow_client._client_core import seconds
 from flow_client._durable_methods import DurableMethods
 from flow_client._fanout import FanOut
 from flow_client._operation_methods import OperationMethods
+from flow_client._progress import progress_of
 from flow_client._transport import Transport
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class PlatformClient(DurableMethods):
         key: str | None = ...,
         timeout: float | None = ...,
         return_exceptions: Literal[False] = ...,
+        progress: bool = ...,
     ) -> Generator[ExecutionRecord, None, None]: ...
 
     @overload
@@ -105,6 +107,7 @@ class PlatformClient(DurableMethods):
         key: str | None = ...,
         timeout: float | None = ...,
         return_exceptions: bool,
+        progress: bool = ...,
     ) -> Generator[ExecutionRecord | Exception, None, None]: ...
 
     def map(
@@ -116,6 +119,7 @@ class PlatformClient(DurableMethods):
         key: str | None = None,
         timeout: float | None = None,
         return_exceptions: bool = False,
+        progress: bool = False,
     ) -> Generator[Any, None, None]:
         """Submit an execution for each input, a bounded number at a time, and yield the records in the inputs' order.
 
@@ -137,9 +141,12 @@ class PlatformClient(DurableMethods):
                 twice, for as long as the platform remembers keys.
             timeout: seconds for which each execution is waited for; None for no limit.
             return_exceptions: yield an input's error in its place and go on. Else it is raised there and ends the map.
+            progress: show a bar of the executions that have ended, on standard error if that is a terminal, or in the
+                notebook; elsewhere there is none. It needs the extra `progress`.
 
         Raises:
             InvalidRequestError: an argument is unusable, or `submit` did not pass the key on.
+            ConfigurationError: `progress` needs tqdm. Nothing has been submitted.
             ExecutionWaitTimeout: at its place, an execution that did not end within `timeout`.
             PlatformClientError: at its place, an input that could not be submitted or waited for.
         """
@@ -149,6 +156,7 @@ class PlatformClient(DurableMethods):
             key=key,
             timeout=None if timeout is None else seconds(timeout, "timeout"),
             return_exceptions=return_exceptions,
+            progress=progress_of(inputs, progress),
         ).outcomes()
 
     def with_options(self, *, timeout: float | None = None, max_attempts: int | None = None) -> Self:

@@ -195,7 +195,8 @@ def test_a_map_that_was_read_to_its_end_logs_nothing(client, submit, executions,
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_in_flight": 0}, {"max_in_flight": 1.5}, {"key": ""}, {"key": 7}, {"timeout": 0}]
+    "options",
+    [{"max_in_flight": 0}, {"max_in_flight": 1.5}, {"key": ""}, {"key": 7}, {"timeout": 0}, {"progress": "yes"}],
 )
 def test_unusable_arguments_are_refused_at_once(client, submit, http_server, options):
     with pytest.raises(flow_client.InvalidRequestError, match=next(iter(options))):

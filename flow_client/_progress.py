@@ -1,0 +1,121 @@
+"""The progress bar of a `map`: the only file that imports tqdm."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from flow_client.errors import ConfigurationError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from concurrent.futures import Future
+
+    from typing_extensions import Self
+
+    from flow_client.models import ExecutionRecord
+
+REFRESH_SECONDS = 1.0
+
+
+class Progress:
+    """Follows the executions of a batch. This one says nothing.
+
+    Attributes:
+        refresh_seconds: the seconds after which `show` is to be called again, None for no need.
+    """
+
+    refresh_seconds: float | None = None
+
+    def follow(self, future: Future[ExecutionRecord]) -> None:
+        """Count the future from now on."""
+
+    def show(self) -> None:
+        """Show how many have ended."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the showing."""
+
+
+class _Bar(Progress):
+    """A bar of what has ended, yielded or not, drawn by the thread that reads the records.
+
+    A thread beside it would draw into the caller's own output, and notebooks take no drawing from one.
+    """
+
+    refresh_seconds = REFRESH_SECONDS
+
+    def __init__(self, bars: Any, total: int | None) -> None:
+        self._bars = bars
+        self._total = total
+        self._pending: set[Future[ExecutionRecord]] = set()
+        self._failed = 0
+        self._due = 0.0
+
+    def follow(self, future: Future[ExecutionRecord]) -> None:
+        self._pending.add(future)
+
+    def show(self) -> None:
+        ended = {future for future in self._pending if future.done()}
+        self._pending -= ended
+        self._failed += sum(not _is_completed(future) for future in ended)
+        if self._failed:
+            self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)
+        if ended:
+            self._bar.update(len(ended))
+        elif time.monotonic() >= self._due:
+            self._bar.refresh()  # its clock goes on
+            self._due = time.monotonic() + REFRESH_SECONDS
+
+    def __enter__(self) -> Self:
+        # By default tqdm learns how often to draw from the pace so far, and executions keep no pace.
+        self._bar = self._bars(total=self._total, miniters=1)
+        self._due = time.monotonic() + REFRESH_SECONDS
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+def progress_of(inputs: Iterable[Any], wanted: bool) -> Progress:  # noqa: FBT001 - it is the caller's argument
+    """Return a bar, a silent one where nobody would see it, or if none is wanted.
+
+    Raises:
+        InvalidRequestError: `wanted` is neither True nor False.
+        ConfigurationError: tqdm is not installed.
+    """
+    if not isinstance(wanted, bool):
+        raise InvalidRequestError(f"progress is {wanted!r}; it must be True or False")
+    if not wanted:
+        return Progress()
+    bars = _bars()
+    return _Bar(bars, _length(inputs)) if _is_seen() else Progress()
+
+
+def _bars() -> Any:
+    try:
+        from tqdm.auto import tqdm  # noqa: PLC0415 - only a bar needs it
+    except ImportError as error:
+        raise ConfigurationError("progress=True needs tqdm: pip install 'flow-client[progress]'") from error
+    return tqdm
+
+
+def _is_seen() -> bool:
+    """Return whether there is a terminal or a notebook to draw in."""
+    # This is how tqdm tells a notebook too.
+    return "ipykernel.zmqshell" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def _length(inputs: Iterable[Any]) -> int | None:
+    try:
+        return len(inputs)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        return None
+
+
+def _is_completed(future: Future[ExecutionRecord]) -> bool:
+    return not future.cancelled() and future.exception() is None and future.result().is_completed
