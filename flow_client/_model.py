@@ -56,3 +56,8 @@ class RecordMethods(FlowModel):
             idempotency_key=idempotency_key,
             record=self,
         )
+
+    def _repr_html_(self) -> str:
+        from flow_client._html import record_card  # noqa: PLC0415 - only notebooks need it
+
+        return record_card(self)

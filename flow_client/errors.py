@@ -63,6 +63,11 @@ class PlatformClientError(Exception):
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
             setattr(self, name, value)
 
+    def _repr_html_(self) -> str:
+        from flow_client._html import error_card  # noqa: PLC0415 - only notebooks need it
+
+        return error_card(self)
+
 
 class ConfigurationError(PlatformClientError, ValueError):
     """A setting is missing or unusable. The message names the argument and the environment variable."""

@@ -75,10 +75,11 @@ class ExecutionHandle:
         self.base_url = client.settings.base_url
         self.org_id = client.settings.org_id
         self.workspace_id = client.settings.workspace_id
+        self._last_status: str | None = None
 
     def status(self) -> ExecutionRecord:
         """Return the execution's record as it is now, as `PlatformClient.get_execution_status` does."""
-        return self._client.get_execution_status(self.execution_id)
+        return self._noted(self._client.get_execution_status(self.execution_id))
 
     def wait(self, timeout: float = 300.0, *, on_interrupt: OnInterrupt = "detach") -> ExecutionRecord:
         """Wait up to `timeout` seconds for the end and return the terminal record, whatever its status.
@@ -91,8 +92,8 @@ class ExecutionHandle:
             ExecutionWaitTimeout: the time ran out.
             PlatformClientError: as for `PlatformClient.await_execution_result`.
         """
-        return self._client.await_execution_result(
-            self.execution_id, timeout_seconds=timeout, on_interrupt=on_interrupt
+        return self._noted(
+            self._client.await_execution_result(self.execution_id, timeout_seconds=timeout, on_interrupt=on_interrupt)
         )
 
     def result(self, timeout: float = 300.0, *, on_interrupt: OnInterrupt = "detach") -> Any:
@@ -187,13 +188,25 @@ class ExecutionHandle:
             )
         return self._attached
 
+    def _noted(self, record: ExecutionRecord) -> ExecutionRecord:
+        self._last_status = record.status
+        return record
+
     def __getstate__(self) -> dict[str, Any]:
         return self.to_dict()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         accepted = state.get("accepted")
-        vars(self).update({name: state.get(name) for name in _NAMES}, _attached=None)
+        vars(self).update({name: state.get(name) for name in _NAMES}, _attached=None, _last_status=None)
         self.accepted = None if accepted is None else ExecutionAccepted.model_validate(accepted)
 
     def __repr__(self) -> str:
         return f"ExecutionHandle({self.execution_id!r}{', detached' if self._attached is None else ''})"
+
+    def _repr_html_(self) -> str:
+        """Return what is known without asking: the status is the last one seen here."""
+        from flow_client._html import handle_card  # noqa: PLC0415 - only notebooks need it
+
+        if self._last_status is None and self.accepted is not None:
+            return handle_card(self, self.accepted.status, "when submitted")
+        return handle_card(self, self._last_status, "when last asked")

@@ -50,6 +50,20 @@ def test_no_form_of_a_handle_has_the_token(handle, protocol):
     assert CANARY not in json.dumps(handle.to_dict()) + repr(handle)
 
 
+def test_a_handle_in_a_notebook_shows_the_status_that_it_saw_last_and_asks_for_none(handle, http_server):
+    http_server.queue(Answer(200, {"execution_id": E1, "status": "running"}))
+    shown = []
+    for ask in (lambda: None, handle.status, handle.wait):
+        ask()
+        sent = len(http_server.received)
+        shown.append(handle._repr_html_())
+        assert len(http_server.received) == sent
+    for html, status in zip(shown, ("pending", "running", "completed"), strict=True):
+        assert f">{status}</span>" in html
+        assert CANARY not in html
+    assert ["when submitted" in html for html in shown] == [True, False, False]
+
+
 @pytest.mark.parametrize("ask", ["status", "wait", "result", "future", "cancel", "events"])
 def test_a_detached_handle_says_how_it_is_attached(handle, ask):
     detached = pickle.loads(pickle.dumps(handle))
