@@ -39,9 +39,11 @@ _BADGE = (
     '<span style="background:{colour};color:#fff;border-radius:1em;padding:.1em .7em;font-size:.85em">{text}</span>'
 )
 _NAME = '<span style="opacity:.7">{text}</span>'
+# One that does not fit into the line goes on in the next as a whole.
+_FACT = '<span style="display:inline-block;margin-right:1em">{name} {value}</span>'
 _PRE = (
-    '<pre style="white-space:pre-wrap;overflow-wrap:anywhere;max-height:24em;overflow:auto;margin:.2em 0;'
-    'padding:.4em .6em;background:rgba(128,128,128,.12);border-radius:3px">{text}</pre>'
+    '<pre style="white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;max-height:24em;overflow:auto;'
+    'margin:.2em 0;padding:.4em .6em;background:rgba(128,128,128,.12);border-radius:3px">{text}</pre>'
 )
 _FOLDED = '<details{open}><summary style="cursor:pointer">{name}</summary>{content}</details>'
 _MESSAGE = '<div style="white-space:pre-wrap;overflow-wrap:anywhere">{text}</div>'
@@ -49,15 +51,13 @@ _MESSAGE = '<div style="white-space:pre-wrap;overflow-wrap:anywhere">{text}</div
 
 def handle_card(handle: ExecutionHandle, status: str | None, seen: str) -> str:
     """Return what a handle knows by itself; `seen` says where its `status` comes from."""
-    head = [_title("Execution", handle.execution_id)]
-    if status is not None:
-        head += [_badge(status), _NAME.format(text=_escaped(seen))]
-    facts = [
-        _fact(name.replace("_", " "), getattr(handle, name))
-        for name in ("idempotency_key", "workspace_id", "base_url")
-        if getattr(handle, name) is not None
-    ]
-    return _card(_colour(status), _line(head), _line(facts))
+    names = ("idempotency_key", "workspace_id", "base_url")
+    known = {name: getattr(handle, name) for name in names if getattr(handle, name) is not None}
+    return _card(
+        _colour(status),
+        _line([_title(handle.execution_id), "" if status is None else f"{_badge(status)} {_NAME.format(text=seen)}"]),
+        _line([_fact(name.replace("_", " "), _code(known[name])) for name in known]),
+    )
 
 
 def record_card(record: RecordMethods) -> str:
@@ -66,7 +66,8 @@ def record_card(record: RecordMethods) -> str:
     values["further fields"] = record.model_extra or None
     return _card(
         _colour(record.status),
-        _line([_title("Execution", record.execution_id), _badge(record.status), *_times(record)]),
+        _line([_title(record.execution_id), _badge(record.status)]),
+        _line(_times(record)),
         *_failure(record.error),
         *_values({"output": getattr(record, "output", None)}),
         *_values(values, is_open=False),
@@ -82,8 +83,9 @@ def error_card(error: PlatformClientError) -> str:
         known[name] = span(known[name])
     return _card(
         RED,
-        _line([_badge(type(error).__name__, RED), *(_fact(name.replace("_", " "), known[name]) for name in known)]),
+        _line([_badge(type(error).__name__, RED)]),
         _MESSAGE.format(text=_escaped(error, LONGEST_MESSAGE)),
+        _line([_fact(name.replace("_", " "), _code(known[name])) for name in known]),
         *_values(values),
         "" if record is None else record_card(record),
     )
@@ -145,10 +147,11 @@ def _values(values: dict[str, Any], *, is_open: bool = True) -> list[str]:
 
 def _value(name: str, value: Any, *, is_open: bool) -> str:
     """Return a value beside its name, or folded below it."""
-    text = _text(value)
+    line = _text(value, LONGEST_LINE)
+    if len(line) <= LONGEST_LINE and "\n" not in line:
+        return _line([_fact(name, _code(line))])
+    text = _text(value, LONGEST_VALUE, indent=2)
     lines = text.count("\n") + 1
-    if lines == 1 and len(text) <= LONGEST_LINE:
-        return f"<div>{_fact(name, text)}</div>"
     size = "" if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") else f" ({len(value)})"
     return _FOLDED.format(
         open=" open" if is_open and lines <= OPEN_LINES else "",
@@ -157,13 +160,13 @@ def _value(name: str, value: Any, *, is_open: bool) -> str:
     )
 
 
-def _text(value: Any) -> str:
-    """Return text as it is and anything else as JSON, not much longer than can be shown."""
+def _text(value: Any, limit: int, indent: int | None = None) -> str:
+    """Return text as it is and anything else as JSON, a bit more than the limit at the most."""
     if isinstance(value, bytes):
-        return value[: LONGEST_VALUE + 1].decode(errors="replace")
+        return value[: limit + 1].decode(errors="replace")
     if isinstance(value, str):
-        return str(value)
-    return _head(json.JSONEncoder(indent=2, ensure_ascii=False, default=str).iterencode(value), LONGEST_VALUE)
+        return str(value)[: limit + 1]
+    return _head(json.JSONEncoder(indent=indent, ensure_ascii=False, default=str).iterencode(value), limit)
 
 
 def _head(chunks: Iterable[str], limit: int) -> str:
@@ -182,19 +185,23 @@ def _card(colour: str, *parts: str) -> str:
 
 
 def _line(parts: list[str]) -> str:
-    return f"<div>{' &ensp;'.join(parts)}</div>" if parts else ""
+    return f"<div>{' '.join(parts)}</div>" if parts else ""
 
 
-def _title(kind: str, name: str) -> str:
-    return f"<strong>{kind}</strong> <code>{_escaped(name)}</code>"
+def _title(execution_id: str) -> str:
+    return f"<strong>Execution</strong> {_code(execution_id)}"
 
 
 def _badge(text: str, colour: str | None = None) -> str:
     return _BADGE.format(colour=colour or _colour(text), text=_escaped(text))
 
 
-def _fact(name: str, value: Any) -> str:
-    return f"{_NAME.format(text=_escaped(name))} <code>{_escaped(value)}</code>"
+def _code(value: Any) -> str:
+    return f"<code>{_escaped(value)}</code>"
+
+
+def _fact(name: str, value: str) -> str:
+    return _FACT.format(name=_NAME.format(text=_escaped(name)), value=value)
 
 
 def _escaped(value: Any, limit: int = LONGEST_MESSAGE) -> str:

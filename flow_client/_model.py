@@ -49,7 +49,8 @@ class RecordMethods(FlowModel):
         """
         if self.is_completed:
             return self
-        outcome = f"ended as {self.status!r}: {self.error}" if self.is_terminal else f"has not ended: {self.status!r}"
+        ended = f"ended as {self.status!r}: {_said(self.error)}"
+        outcome = ended if self.is_terminal else f"has not ended: {self.status!r}"
         raise PlatformExecutionError(
             f"execution {self.execution_id} {outcome}",
             execution_id=self.execution_id,
@@ -61,3 +62,10 @@ class RecordMethods(FlowModel):
         from flow_client._html import record_card  # noqa: PLC0415 - only notebooks need it
 
         return record_card(self)
+
+
+def _said(error: Any) -> Any:
+    """Return what went wrong without a worker's traceback, which is on the record."""
+    if isinstance(error, dict) and {"type", "message"} <= error.keys():
+        return f"{error['type']}: {error['message']}"
+    return error

@@ -116,6 +116,15 @@ def test_a_record_that_has_not_ended_has_not_completed(client, http_server):
     assert client.get_execution_status(E1).raise_for_status().status == "completed"
 
 
+def test_the_error_of_a_record_says_what_went_wrong_and_leaves_the_traceback_on_the_record(client, http_server):
+    error = {"type": "KeyError", "message": "'text'", "traceback": "Traceback (most recent call last):"}
+    http_server.queue(Answer(200, {"execution_id": E1, "status": "failed", "error": error}))
+    with pytest.raises(flow_client.PlatformExecutionError) as caught:
+        client.get_execution_status(E1).raise_for_status()
+    assert str(caught.value) == "execution e-1 ended as 'failed': KeyError: 'text'"
+    assert caught.value.record.error == error
+
+
 def test_a_copy_with_other_limits_keeps_to_them(client, http_server):
     hung = threading.Event()
     http_server.handle = lambda _: hung.wait(20) and Answer(503, {})

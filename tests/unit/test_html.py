@@ -135,15 +135,21 @@ def test_times_are_shown_as_far_as_they_are_known():
     assert "waited" not in texts[5]
 
 
-def test_output_is_json_and_folded_when_it_is_long():
-    page = page_of(record(output={"a": [1, True, None, "ä"]}, state={"b": "c" * 200}))
-    assert '{\n  "a": [\n    1,\n    true,\n    null,\n    "ä"\n  ]\n}' in page.text
-    assert "output (1)" in page.text
+def test_a_short_value_stands_beside_its_name():
+    page = page_of(record(output={"a": [1, True, None, "ä"]}, usage={"tokens": 7}, state={}))
+    for part in ('output {"a": [1, true, null, "ä"]}', 'usage {"tokens": 7}', "state {}"):
+        assert part in page.text
+    assert page.folded == []
+    assert "output 6" in page_of(record(output=6)).text
+
+
+def test_a_longer_value_is_indented_and_folded_if_it_has_many_lines_or_is_no_result():
+    page = page_of(record(output={"a": ["ä", 1] * 3, "b": "b" * 100}, state={"c": "c" * 100}))
+    assert '{\n  "a": [\n    "ä",\n    1,\n' in page.text
+    assert "output (2)" in page.text
     assert page.folded == [False, True]
-    assert page_of(record(output=list(range(20)))).folded == [True]
-    short = page_of(record(output=6))
-    assert "output 6" in short.text
-    assert short.folded == []
+    assert page_of(record(output=list(range(100)))).folded == [True]
+    assert page_of(record(output="to be\nor not to be")).folded == [False]
 
 
 def test_a_workers_error_shows_its_traceback_folded():
