@@ -1,5 +1,6 @@
 """A workflow, a code block, a transform and an agent: each call of one is a process of its own."""
 
+import time
 from typing import Any
 
 from flow_client import PlatformClient
@@ -44,5 +45,6 @@ def write_report(task: Task) -> Result:
     )
     for chunk in text.split(" "):
         task.emit("chunk", {"text": f"{chunk} "})
+        time.sleep(0.05)
     task.emit("done", {})
     return Result(text, usage={"output_tokens": len(text.split())})

@@ -78,6 +78,8 @@ def error_card(error: PlatformClientError) -> str:
     """Return what the error says and knows, and its record if it has one."""
     known = {name: value for name, value in vars(error).items() if value is not None and not name.startswith("_")}
     record = known.pop("record", None)
+    if record is not None and record.execution_id == known.get("execution_id"):
+        del known["execution_id"]
     values = {name.replace("_", " "): known.pop(name) for name in ("detail", "raw") if name in known}
     for name in known.keys() & {"elapsed", "retry_after"}:
         known[name] = span(known[name])
