@@ -1,11 +1,10 @@
 """Cut connections between a caller and the local platform: no job is lost, and none runs twice."""
 
-import asyncio
 import random
 from concurrent.futures import ThreadPoolExecutor
 
-import nats
 import pytest
+from support.jetstream import read_execution_ids
 from support.proxy import Cut, CuttingProxy
 
 import flow_client
@@ -37,17 +36,6 @@ def random_cuts(number, seed):
         yield Cut(direction, chance.randrange(longest[direction]), chance.choice(["fin", "rst"]))
 
 
-def executions_of(platform):
-    async def keys():
-        connection = await nats.connect(platform.nats_url)
-        try:
-            return await (await connection.jetstream().key_value("EXECUTIONS")).keys()
-        finally:
-            await connection.close()
-
-    return asyncio.run(keys())
-
-
 def test_no_job_is_lost_or_run_twice_over_500_cuts(platform, proxy):
     """Callers submit again, with the key of the error, until they have an answer."""
     proxy.cuts.extend(random_cuts(CUTS, seed=7))
@@ -77,7 +65,7 @@ def test_no_job_is_lost_or_run_twice_over_500_cuts(platform, proxy):
     assert not proxy.cuts
     assert len(errors) >= 0.9 * CUTS  # some were to come behind the last byte
     assert len(set(submitted)) == JOBS
-    assert sorted(executions_of(platform)) == sorted(submitted)
+    assert sorted(read_execution_ids(platform.nats_url)) == sorted(submitted)
     with platform.client() as client:
         records = [client.await_execution_result(each, timeout_seconds=150) for each in submitted]
     assert {record.status for record in records} == {"completed"}
@@ -90,4 +78,4 @@ def test_the_clients_own_attempts_start_a_job_once(platform, proxy):
         with platform.client(base_url=proxy.url) as client:
             handle = client.submit_code_block_execution("count-words", {"text": "a b"}, ring_id=platform.ring_id)
         submitted.append(handle.execution_id)
-    assert sorted(executions_of(platform)) == sorted(submitted)
+    assert sorted(read_execution_ids(platform.nats_url)) == sorted(submitted)

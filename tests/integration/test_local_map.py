@@ -1,6 +1,5 @@
 """A batch on the local platform whose script is killed again and again: every input has one execution."""
 
-import asyncio
 import json
 import os
 import random
@@ -10,8 +9,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-import nats
 import pytest
+from support.jetstream import read_execution_ids
 
 from flow_client.local import LocalPlatform
 
@@ -41,17 +40,6 @@ def start(platform, results):
     )
 
 
-def executions_of(platform):
-    async def keys():
-        connection = await nats.connect(platform.nats_url)
-        try:
-            return await (await connection.jetstream().key_value("EXECUTIONS")).keys()
-        finally:
-            await connection.close()
-
-    return asyncio.run(keys())
-
-
 def test_a_script_killed_at_random_moments_starts_no_execution_twice(platform, tmp_path):
     chance = random.Random(7)
     results = tmp_path / "results.json"
@@ -67,7 +55,7 @@ def test_a_script_killed_at_random_moments_starts_no_execution_twice(platform, t
     with start(platform, results) as script:
         assert script.wait(timeout=60) == 0
     assert json.loads(results.read_text()) == [{"words": number} for number in range(INPUTS)]
-    assert len(executions_of(platform)) == INPUTS
+    assert len(read_execution_ids(platform.nats_url)) == INPUTS
 
 
 def test_an_interrupted_map_is_taken_up_by_another_client(platform):
@@ -80,4 +68,4 @@ def test_an_interrupted_map_is_taken_up_by_another_client(platform):
         submit = partial(client.submit_code_block_execution, "count-words", ring_id=platform.ring_id)
         records = client.map(submit, ({"text": "a " * n} for n in range(6)), key="batch")
         assert [record.output["words"] for record in records] == list(range(6))
-    assert len(executions_of(platform)) == 6
+    assert len(read_execution_ids(platform.nats_url)) == 6

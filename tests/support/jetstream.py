@@ -50,5 +50,18 @@ def read_events(url, execution_id):
     return with_jetstream(url, read)
 
 
+def read_execution_ids(url):
+    """Return the ids of all executions that a local platform knows.
+
+    nats-py's `KeyValue.keys` may see none, when the server has sent all of them before the client has looked at one.
+    """
+
+    async def read(js):
+        info = await js.stream_info("KV_EXECUTIONS", subjects_filter=">")
+        return [subject.rpartition(".")[2] for subject in info.state.subjects or ()]
+
+    return with_jetstream(url, read)
+
+
 async def _ignore(_error):
     """Say nothing: a server that is away is what many tests are about."""
