@@ -128,9 +128,9 @@ def _times(record: RecordMethods) -> list[str]:
 
 
 def _time(record: RecordMethods, name: str) -> datetime | None:
-    """Return one of the record's times, in UTC if it does not say where."""
+    """Return one of the record's times, in UTC if it does not say where; None for one that stands for no time."""
     value = getattr(record, name, None)
-    if not isinstance(value, datetime):
+    if not isinstance(value, datetime) or value.year <= 1:
         return None
     return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
 

@@ -171,7 +171,7 @@ class ExecutionHandle:
         Raises:
             InvalidRequestError: `fields` name no execution.
         """
-        if not isinstance(fields.get("execution_id"), str):
+        if not isinstance(fields, dict) or not isinstance(fields.get("execution_id"), str):
             raise InvalidRequestError(f"there is no execution_id in {fields!r}")
         handle = cls.__new__(cls)
         handle.__setstate__(fields)

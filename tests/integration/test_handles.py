@@ -77,9 +77,10 @@ def test_a_handle_is_not_attached_to_another_organisation_or_workspace(handle, m
             handle.attach(make_client(**other))
 
 
-def test_fields_that_name_no_execution_are_refused():
+@pytest.mark.parametrize("fields", [{"base_url": "http://x"}, {"execution_id": 5}, '{"execution_id": "x"}', None])
+def test_fields_that_name_no_execution_are_refused(fields):
     with pytest.raises(flow_client.InvalidRequestError, match="no execution_id"):
-        ExecutionHandle.from_dict({"base_url": "http://x"})
+        ExecutionHandle.from_dict(fields)
 
 
 def test_the_events_of_a_handle_need_nats(client):

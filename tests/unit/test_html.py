@@ -135,6 +135,12 @@ def test_times_are_shown_as_far_as_they_are_known():
     assert "waited" not in texts[5]
 
 
+@pytest.mark.parametrize("hours", [0, 5, -5])
+def test_a_time_that_stands_for_none_is_not_shown(hours):
+    zero = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=hours)))
+    assert "finished" not in page_of(record(finished_at=zero)).text
+
+
 def test_a_short_value_stands_beside_its_name():
     page = page_of(record(output={"a": [1, True, None, "ä"]}, usage={"tokens": 7}, state={}))
     for part in ('output {"a": [1, true, null, "ä"]}', 'usage {"tokens": 7}', "state {}"):
