@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # An outage is waited out: whoever reads has set no limit of time.
 OUTAGE_TIMEOUT = 3600.0
-PENDING_MESSAGES = 4096
+LARGEST_BATCH = 4096
 _AVAILABLE = 0.001
 
 
@@ -37,7 +37,13 @@ class SubjectReader:
         self._subject = subject
         self._subscription: JetStreamContext.PushSubscription | None = None
         self._generation = 0
+        self._delivered = 0
         self._last = 0
+
+    @property
+    def position(self) -> int:
+        """The sequence number, in the stream, of the last message that was read; 0 before the first."""
+        return self._last
 
     async def read(self, timeout: float) -> list[bytes]:
         """Return the messages that come next, none if there is none within `timeout` seconds.
@@ -47,6 +53,9 @@ class SubjectReader:
         """
 
         async def read_once(js: JetStreamContext) -> list[bytes]:
+            payloads = await self._batch(await self._current_subscription(js), timeout)
+            if payloads or self._subscription is not None:
+                return payloads
             return await self._batch(await self._current_subscription(js), timeout)
 
         return await self._connection.attempt(
@@ -67,20 +76,27 @@ class SubjectReader:
         if self._subscription is None or self._generation != self._connection.generation:
             await self.close()
             self._generation = self._connection.generation
+            self._delivered = 0
             self._subscription = await js.subscribe(
                 self._subject,
                 stream=await stream_of(js, self._subject),
                 ordered_consumer=True,
                 config=ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=self._last + 1),
-                pending_msgs_limit=PENDING_MESSAGES,
             )
         return self._subscription
 
     async def _batch(self, subscription: JetStreamContext.PushSubscription, timeout: float) -> list[bytes]:
         """Wait for one message and take what has come with it."""
         payloads: list[bytes] = []
-        while message := await _next(subscription, _AVAILABLE if payloads else timeout):
-            position = message.metadata.sequence.stream
+        # Longer ones would not come through in the time that one attempt has.
+        while len(payloads) < LARGEST_BATCH and (
+            message := await _next(subscription, _AVAILABLE if payloads else timeout)
+        ):
+            position, self._delivered = message.metadata.sequence.stream, self._delivered + 1
+            if message.metadata.sequence.consumer != self._delivered:
+                # nats drops what a slow reader leaves lying: begin anew behind what was read.
+                await self.close()
+                break
             if position > self._last:
                 self._last = position
                 payloads.append(message.data)

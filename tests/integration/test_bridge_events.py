@@ -68,6 +68,19 @@ def test_what_stands_twice_is_seen_once(bridge, bus, execution_id):
     assert [event.sequence for event in bridge.events(execution_id)] == [1, 2, 3]
 
 
+def test_a_slow_reader_loses_none_of_many_events(bridge, execution_id):
+    count = 12_000
+    for number in range(count):
+        bridge.push_execution_event(None, execution_id, "done" if number == count - 1 else "chunk", number)
+    bridge.flush()
+    seen = []
+    for event in bridge.events(execution_id):
+        if event.event_data in (0, 5000):
+            time.sleep(1)
+        seen.append(event.event_data)
+    assert seen == list(range(count))
+
+
 def test_an_event_that_is_not_stored_is_an_error_that_says_how_to_go_on(bridge, bus, execution_id):
     put_event(bus, execution_id, 1)
     put_event(bus, execution_id, 5, "done")
