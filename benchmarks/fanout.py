@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import quantiles
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -21,6 +22,7 @@ import requests
 from benchmarks import fanout_server
 from benchmarks.http_server import Server
 from benchmarks.peers import HEADERS, client
+from flow_client.local.nats_server import NatsServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from flow_client.models import ExecutionRecord
 
 FIXED_PACE = 0.5
+HINTED = "client.map, with NATS"
 
 
 @dataclass
@@ -139,16 +142,17 @@ class Threads:
 
 WAYS: dict[str, Callable[[PlatformClient, Run, int, int], None]] = {
     "client.map": with_map,
+    HINTED: with_map,
     "a thread each, Prefer: wait": with_threads,
     "one thread, every 0.5 s, requests": with_fixed_pace,
 }
 
 
-def measured(name: str, url: str, executions: int, in_flight: int) -> Run:
+def measured(name: str, url: str, nats_url: str, executions: int, in_flight: int) -> Run:
     run = Run(name)
     count = partial(requests.get, f"{url}/count", timeout=10)
     count()
-    with client(url) as platform, Threads() as threads:
+    with client(url, nats_url if name == HINTED else None) as platform, Threads() as threads:
         started = time.monotonic()
         WAYS[name](platform, run, executions, in_flight)
         run.seconds = time.monotonic() - started
@@ -166,9 +170,14 @@ def main() -> None:
     print(
         f"{'':32}{'threads':>9}{'requests each':>16}{'requests/s':>12}{'late, p50':>13}{'late, p95':>11}{'in all':>11}"
     )
-    with Server(fanout_server.__file__) as server:
+    with (
+        TemporaryDirectory() as folder,
+        NatsServer(folder) as nats_server,
+        Server(fanout_server.__file__, nats_server.url) as server,
+    ):
         for name in WAYS:
-            print(measured(name, server.url, options.executions, options.in_flight).line(options.executions))
+            run = measured(name, server.url, nats_server.url, options.executions, options.in_flight)
+            print(run.line(options.executions))
 
 
 if __name__ == "__main__":

@@ -1,29 +1,51 @@
 """A small platform in a process of its own that counts: executions that end at a random moment.
 
 A submission starts one. A look at it is held until its end where `Prefer: wait` asks for that, and the record of one
-that has ended says when it did. `GET /count` answers how many requests there were since the last time.
+that has ended says when it did; so does a status over NATS. `GET /count` answers how many requests there were since the
+last time. The one argument is the URL of NATS.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
 import socket
+import sys
 import threading
 import time
 from collections import deque
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+import nats
+
 SHORTEST_RUN = 0.2
 LONGEST_RUN = 2.0
+
+
+class Announcer:
+    """Publishes statuses, from an event loop in a thread."""
+
+    def __init__(self, url: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._nats = asyncio.run_coroutine_threadsafe(nats.connect(url), self._loop).result(timeout=10)
+
+    def announce(self, execution_id: str, delay: float) -> None:
+        self._loop.call_soon_threadsafe(self._loop.call_later, delay, self._publish, execution_id)
+
+    def _publish(self, execution_id: str) -> None:
+        said = self._nats.publish(f"exec.status.{execution_id}", b'{"status": "completed"}')
+        asyncio.ensure_future(said)  # noqa: RUF006 - it does not wait for anything
 
 
 class Platform:
     """The executions and the count of the requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, announcer: Announcer) -> None:
+        self._announcer = announcer
         self._ends: dict[str, float] = {}
         self._numbers = itertools.count()
         self._requests: deque[None] = deque()
@@ -37,7 +59,9 @@ class Platform:
 
     def _submit(self) -> dict[str, Any]:
         execution_id = f"run-{next(self._numbers)}"
-        self._ends[execution_id] = time.monotonic() + random.uniform(SHORTEST_RUN, LONGEST_RUN)
+        seconds = random.uniform(SHORTEST_RUN, LONGEST_RUN)
+        self._ends[execution_id] = time.monotonic() + seconds
+        self._announcer.announce(execution_id, seconds)
         return {"execution_id": execution_id, "status": "queued"}
 
     def _look(self, execution_id: str, hold: float) -> dict[str, Any]:
@@ -71,7 +95,7 @@ def read(stream: BinaryIO) -> tuple[str, str, float] | None:
 
 
 def main() -> None:
-    platform = Platform()
+    platform = Platform(Announcer(sys.argv[1]))
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:

@@ -27,8 +27,8 @@ ANSWER_BYTES = 1024
 class Server:
     """The server's process, ended by its id."""
 
-    def __init__(self, program: str = __file__) -> None:
-        self._process = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True)
+    def __init__(self, program: str = __file__, *arguments: str) -> None:
+        self._process = subprocess.Popen([sys.executable, program, *arguments], stdout=subprocess.PIPE, text=True)
         if self._process.stdout is None:
             raise RuntimeError("the server has no standard output")
         self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"

@@ -21,8 +21,8 @@ WORKSPACE = "8c1d9c1c-51f5-4f0a-8a3f-0d4b0a8e7c22"
 EXECUTION = "call-5f0e7b5a-93f3-4be8-b7a0-57a3bb1f1d33"
 
 
-def client(url: str) -> PlatformClient:
-    return PlatformClient(url, TOKEN, ORGANISATION, WORKSPACE)
+def client(url: str, nats_url: str | None = None) -> PlatformClient:
+    return PlatformClient(url, TOKEN, ORGANISATION, WORKSPACE, nats_url=nats_url)
 
 
 def status_url(url: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from flow_client._fork import never_finalise, renew_after_fork
+from flow_client._hints import Hints
 from flow_client._log import logger
 from flow_client._loop import LoopThread
 from flow_client._nats import CLOSE_GRACE, Connection
@@ -70,10 +71,11 @@ class BridgeCore:
             max_bytes=self._max_unacked_bytes,
         )
         self._taking = Taking(self._connection, self._outbox, self._run)
+        self._hints = Hints(self._thread, self._connection)
 
     def after_fork_in_child(self) -> None:
         """Begin anew: the parent's thread does not run here, its connection and what it has to send are not ours."""
-        never_finalise((self._outbox, self._connection, self._taking))
+        never_finalise((self._outbox, self._connection, self._taking, self._hints))
         self._begin()
 
     def flush(self, timeout: float | None = None) -> None:

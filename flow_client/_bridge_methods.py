@@ -6,12 +6,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from flow_client._fork import renew_after_fork
+from flow_client._log import logger
 from flow_client.errors import ClientClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
+    from flow_client._hints import Hints
     from flow_client.bridge import NatsBridge
     from flow_client.models import ExecutionEvent
 
@@ -30,6 +32,7 @@ class BridgeMethods:
         self._bridge: NatsBridge | None = None
         self._bridge_lock = threading.Lock()
         self._bridge_closed = False
+        self._hints_failed = False
         renew_after_fork(self)
 
     def fetch_execution_input(self, deployment_id: UUID | str | None, execution_id: UUID | str) -> Any:
@@ -79,6 +82,24 @@ class BridgeMethods:
             if self._bridge is None:
                 self._bridge = NatsBridge(self._nats_url)
             return self._bridge
+
+    def _load_hints(self) -> None:
+        """Import NATS in the caller's thread, if it is to be used: a fork amid an import would leave its lock held."""
+        if self._nats_url is not None:
+            import flow_client.bridge  # noqa: F401, PLC0415 - see `_open_bridge`
+
+    def _open_hints(self) -> Hints | None:
+        """Return the hints of the bridge, None without NATS. Nobody fails for want of them."""
+        if self._nats_url is None or self._hints_failed:
+            return None
+        try:
+            return self._open_bridge()._hints  # noqa: SLF001 - its own kind
+        except ClientClosedError:
+            return None
+        except Exception as error:  # noqa: BLE001 - see above
+            self._hints_failed = True
+            logger.warning("futures are looked at over HTTP alone: %s", error)
+            return None
 
     def _close_bridge(self, *, quietly: bool = False) -> None:
         with self._bridge_lock:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 import queue
 import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
+from flow_client._agenda import Agenda, Watched
 from flow_client._deadline import Deadline
 from flow_client._fork import renew_after_fork
 from flow_client._log import logger
@@ -20,11 +19,29 @@ from flow_client._waiting import PollSchedule, Watch
 from flow_client.errors import ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flow_client._waiting import LookAt
     from flow_client.models import ExecutionRecord
 
 THREAD_NAME = "flow-client-futures"
 REQUESTS_PER_SECOND = 50
+LOOKS_PASSED_OVER = 3
+"""How many looks in a row are left out where ends are heard of."""
+
+
+class Hints(Protocol):
+    """Tells of executions that are said to have ended. It may be wrong, and it may miss any of them."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it listens."""
+
+    def expect(self, execution_id: str, tell: Callable[[str], None]) -> None:
+        """Have `tell(execution_id)` called, in any thread, when the execution is said to have ended."""
+
+    def drop(self, execution_id: str, tell: Callable[[str], None]) -> None:
+        """Take back one `expect`."""
 
 
 class ExecutionFuture(Future["ExecutionRecord"]):
@@ -67,60 +84,34 @@ class ExecutionFuture(Future["ExecutionRecord"]):
             )
 
 
-@dataclass
-class _Watched:
-    """A future, the wait behind it, and the time of its next look."""
-
-    future: ExecutionFuture
-    watch: Watch
-    due: float
-
-
-class _Agenda:
-    """Who is looked at next. An entry whose time has been changed is skipped."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, _Watched]] = []
-        self._numbers = itertools.count()
-
-    def add(self, watched: _Watched, due: float) -> None:
-        watched.due = due
-        heapq.heappush(self._heap, (due, next(self._numbers), watched))
-
-    def next_due(self) -> float:
-        """Return the time of the next look, infinity if there is none."""
-        while self._heap and not self._counts(*self._heap[0]):
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else math.inf
-
-    def take(self) -> _Watched:
-        return heapq.heappop(self._heap)[2]
-
-    @staticmethod
-    def _counts(due: float, _number: int, watched: _Watched) -> bool:
-        return due == watched.due and not watched.future.done()
-
-
 class SharedWaiter:
     """Settles the futures of a client, from one daemon thread that lives from the first of them to the last.
 
     It sends one request at a time and at most `REQUESTS_PER_SECOND`, oldest due first, and asks for none to be held:
     one thread cannot hold a thousand. With `n` futures, each is looked at about every `n / REQUESTS_PER_SECOND` seconds
-    at the most often, so that far their ends are noticed late.
+    at the most often, so that far their ends are noticed late. An execution that is said to have ended is looked at
+    before the others.
+
+    Args:
+        look: reads an execution's record.
+        open_hints: called by the thread when it starts; returns None where there are no hints.
     """
 
-    def __init__(self, look: LookAt) -> None:
+    def __init__(self, look: LookAt, open_hints: Callable[[], Hints | None] = lambda: None) -> None:
         self._look = look
+        self._open_hints = open_hints
         self._closed = False
         self._begin()
         renew_after_fork(self)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._pending: dict[Future[ExecutionRecord], _Watched] = {}
+        self._pending: dict[Future[ExecutionRecord], Watched] = {}
         # Its put() is one step to an interrupt: a Condition that Ctrl-C meets half-way stays locked for good.
-        self._inbox: queue.SimpleQueue[tuple[_Watched, float] | None] = queue.SimpleQueue()
-        self._agenda = _Agenda()
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._agenda = Agenda()
+        self._hints: Hints | None = None
+        self._hints_foretell = False
         self._earliest = 0.0
         self._thread: threading.Thread | None = None
 
@@ -140,14 +131,12 @@ class SharedWaiter:
         with self._lock:
             if self._closed:
                 raise ClientClosedError("the client was closed; create a new one")
-            self._enter(_Watched(future, watch, due))
+            self._enter(Watched(future, watch, due))
         return future
 
     def nudge(self, execution_id: str) -> None:
-        """Look at the execution next: somebody heard that it has changed."""
-        for watched in list(self._pending.values()):
-            if watched.future.execution_id == execution_id:
-                self._inbox.put((watched, 0.0))
+        """Look at the execution next: somebody heard that it has ended. Any thread may call it, and none waits."""
+        self._inbox.put(partial(self._hasten, execution_id))
 
     def close(self) -> None:
         """Fail the pending futures. Can be called twice. The thread ends when its request under way has an answer."""
@@ -165,10 +154,10 @@ class SharedWaiter:
         for watched in inherited:
             watched.future.fail_in_child()
 
-    def _enter(self, watched: _Watched) -> None:
+    def _enter(self, watched: Watched) -> None:
         self._pending[watched.future] = watched
         try:
-            self._inbox.put((watched, watched.due))
+            self._inbox.put(partial(self._take_in, watched))
             # One that an interrupt kept from starting is not alive.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
@@ -182,16 +171,20 @@ class SharedWaiter:
     def _forget(self, future: Future[ExecutionRecord]) -> None:
         """Drop a future that is done or was cancelled."""
         watched = self._pending.pop(future, None)
-        if watched is not None and future.cancelled():
+        if watched is None:
+            return
+        if future.cancelled():
             watched.future.settle()
-        self._inbox.put(None)
+        self._inbox.put(partial(self._let_go, watched))
 
     def _serve(self) -> None:
+        agenda, self._hints = self._agenda, self._open_hints()
         while self._has_work():
             self._receive(self._next_due())
             if self._next_due() <= time.monotonic():
-                self._earliest = time.monotonic() + 1 / REQUESTS_PER_SECOND
-                self._step(self._agenda.take())
+                self._take_turn(self._agenda.take(time.monotonic()))
+        for watched in agenda.entered():
+            self._drop_hints(watched)
 
     def _has_work(self) -> bool:
         with self._lock:
@@ -199,7 +192,7 @@ class SharedWaiter:
             is_ours = self._thread is threading.current_thread()
             if is_ours and not self._pending:
                 self._thread = None
-                self._agenda = _Agenda()
+                self._agenda = Agenda()
             return is_ours and bool(self._pending)
 
     def _next_due(self) -> float:
@@ -210,12 +203,46 @@ class SharedWaiter:
         timeout = max(0.0, min(until - time.monotonic(), threading.TIMEOUT_MAX))
         with suppress(queue.Empty):
             while True:
-                news = self._inbox.get(timeout=timeout)
+                take_in = self._inbox.get(timeout=timeout)
                 timeout = 0.0
-                if news is not None:
-                    self._agenda.add(*news)
+                take_in()
 
-    def _step(self, watched: _Watched) -> None:
+    def _take_in(self, watched: Watched) -> None:
+        self._agenda.enter(watched)
+        if self._hints is not None:
+            self._hints.expect(watched.future.execution_id, self.nudge)
+
+    def _let_go(self, watched: Watched) -> None:
+        if self._agenda.leave(watched):
+            self._drop_hints(watched)
+
+    def _drop_hints(self, watched: Watched) -> None:
+        if self._hints is not None:
+            self._hints.drop(watched.future.execution_id, self.nudge)
+
+    def _hasten(self, execution_id: str) -> None:
+        self._agenda.hasten(execution_id)
+
+    def _take_turn(self, watched: Watched) -> None:
+        if self._may_pass_over(watched):
+            watched.passed_over += 1
+            self._agenda.add(watched, time.monotonic() + watched.watch.within_deadline(watched.watch.pause()))
+        else:
+            watched.passed_over = 0
+            self._earliest = time.monotonic() + 1 / REQUESTS_PER_SECOND
+            self._step(watched)
+
+    def _may_pass_over(self, watched: Watched) -> bool:
+        """Return whether this look may be left out: it would be heard of if the execution had ended.
+
+        Not the first look, which sees what was said before anybody listened, nor the last.
+        """
+        is_heard = self._hints_foretell and self._hints is not None and self._hints.live
+        is_ordinary = watched.looks > 0 and not watched.announced and not watched.watch.is_due_last
+        return is_heard and is_ordinary and watched.passed_over < LOOKS_PASSED_OVER
+
+    def _step(self, watched: Watched) -> None:
+        watched.looks += 1
         try:
             outcome = watched.watch.step(self._look)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the future's
@@ -224,6 +251,9 @@ class SharedWaiter:
         if isinstance(outcome, float):
             self._agenda.add(watched, time.monotonic() + outcome)
         else:
+            # What the first look shows may have been said before anybody listened.
+            if watched.announced or watched.looks > 1:
+                self._hints_foretell = watched.announced
             self._settle(watched.future, outcome)
 
     @staticmethod

@@ -67,6 +67,7 @@ class Connection:
         self._closing = False
         self._opening = asyncio.Lock()
         self._online = asyncio.Event()
+        self._stands = False
         self._refusal: asyncio.Future[None] | None = None
         self._last_error: Exception | None = None
         self.generation = 0
@@ -110,7 +111,11 @@ class Connection:
         ) from failure
 
     async def jetstream(self, deadline: Deadline) -> JetStreamContext:
-        """Return JetStream once the connection stands.
+        """Return JetStream once the connection stands; `client` says what is raised."""
+        return (await self.client(deadline)).jetstream(timeout=ATTEMPT_TIMEOUT)
+
+    async def client(self, deadline: Deadline) -> Client:
+        """Return the client of nats once the connection stands.
 
         Raises:
             BridgeError: the server refuses the client.
@@ -122,9 +127,20 @@ class Connection:
                 raise ClientClosedError("the bridge is closed")
             if self._client is None or self._client.is_closed:
                 self._client = await self._open()
+            client = self._client
         # What is published to a lost connection seems to succeed.
         await asyncio.wait_for(self._online.wait(), max(deadline.remaining(), 0))
-        return self._client.jetstream(timeout=ATTEMPT_TIMEOUT)
+        return client
+
+    @property
+    def online(self) -> bool:
+        """Whether the connection stands, as far as is known. Any thread may ask."""
+        return self._stands
+
+    @property
+    def last_error(self) -> str:
+        """What nats last complained of, empty if it did not."""
+        return str(self._last_error or "")
 
     @property
     def max_payload(self) -> int:
@@ -160,8 +176,7 @@ class Connection:
         if not connected:
             raise self._not_connected()
         await opening
-        self._online.set()
-        self.generation += 1
+        self._set_online()
         return client
 
     def _options(self) -> dict[str, Any]:
@@ -198,13 +213,19 @@ class Connection:
             self._refusal.set_result(None)
 
     async def _on_disconnect(self) -> None:
-        if self._online.is_set() and not self._closing:
+        # An attempt to connect that is given up is no connection that was lost.
+        if self._stands and not self._closing:
             logger.warning("lost the connection to NATS at %s; connecting again", self._servers)
+        self._stands = False
         self._online.clear()
 
     async def _on_reconnect(self) -> None:
         logger.info("connected to NATS at %s again", self._servers)
+        self._set_online()
+
+    def _set_online(self) -> None:
         self.generation += 1
+        self._stands = True
         self._online.set()
 
     async def _on_closed(self) -> None:

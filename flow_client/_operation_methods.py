@@ -35,7 +35,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         BridgeMethods.__init__(self, settings.nats_url, source)
         self._is_original = source is None
         self._waiter = Waiter(self._look)
-        self._futures: SharedWaiter = source._futures if source else SharedWaiter(self._look)  # noqa: SLF001 - its own kind
+        self._futures: SharedWaiter = source._futures if source else SharedWaiter(self._look, self._open_hints)  # noqa: SLF001 - its own kind
 
     def submit_code_block_execution(
         self,
@@ -170,6 +170,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         checked = operations.GET_EXECUTION_STATUS.check("execution_id", execution_id)
         limit = None if timeout is None else seconds(timeout, "timeout")
         self._transport.check_open()
+        self._load_hints()
         return self._futures.future(checked, limit)
 
     def _leave(self, execution_id: str, on_interrupt: OnInterrupt, interrupt: KeyboardInterrupt) -> None:

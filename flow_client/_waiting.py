@@ -97,6 +97,7 @@ class Watch:
         self._not_found_grace = not_found_grace
         self._longest_hold = 0 if schedule.interval is not None else longest_hold
         self._uniform = uniform
+        self._paced_from = 0.0
         self._record: ExecutionRecord | None = None
         self._error: PlatformClientError | None = None
         self._absorbed = 0
@@ -110,7 +111,7 @@ class Watch:
             PlatformNotFoundError: there is no such record after the grace.
             PlatformClientError: the platform refused; transient errors pass.
         """
-        last = self._deadline.remaining() <= 0
+        last = self.is_due_last
         pause = self._look(look, last=last)
         if self._record is not None and self._record.is_terminal:
             return self._record
@@ -120,7 +121,16 @@ class Watch:
 
     def pause(self) -> float:
         """Return the seconds that the schedule leaves between a look now and the next."""
-        return self._schedule.pause(self._deadline.elapsed(), self._uniform)
+        return self._schedule.pause(self._deadline.elapsed() - self._paced_from, self._uniform)
+
+    def expect_end(self) -> None:
+        """Begin the schedule anew: the execution is said to have ended, its record may be written a moment later."""
+        self._paced_from = self._deadline.elapsed()
+
+    @property
+    def is_due_last(self) -> bool:
+        """Whether the time is up and the next look is the last."""
+        return self._deadline.remaining() <= 0
 
     def within_deadline(self, pause: float) -> float:
         """Return `pause`, or what is left of the time: the last look is taken at the deadline."""
@@ -177,7 +187,7 @@ class Waiter:
 
     look: LookAt
     clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
     uniform: Callable[[float, float], float] = random.uniform
 
     def wait(

@@ -112,7 +112,8 @@ class ExecutionHandle:
 
         One thread of the client looks at all of its futures, at most 50 times a second together, and calls their
         callbacks: one that takes long keeps the others waiting. What passes in a wait passes here. `future.cancel()`
-        ends the looking; the execution goes on.
+        ends the looking; the execution goes on. Where the client has a `nats_url`, an execution that is said there to
+        have ended is looked at first; without NATS, or with NATS down, futures work all the same.
 
         Args:
             timeout: seconds after which the future fails; None for no limit. With hundreds of futures it fails later,

@@ -31,5 +31,15 @@ def test_a_client_that_only_speaks_http_loads_no_nats_and_starts_no_thread():
     assert "nats" not in loaded_after(code)
 
 
+def test_a_future_loads_nats_only_for_a_client_that_has_it():
+    code = (
+        "import flow_client\n"
+        "client = flow_client.PlatformClient('http://127.0.0.1:9', 't', 'o', 'w', nats_url={url})\n"
+        "client.execution('e-1').future().cancel()\n"
+    )
+    assert "nats" not in loaded_after(code.format(url=None))
+    assert "nats" in loaded_after(code.format(url="'nats://127.0.0.1:9'"))
+
+
 def test_the_nats_half_loads_no_requests():
     assert "requests" not in loaded_after("import flow_client.bridge, flow_client.worker")

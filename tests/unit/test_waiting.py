@@ -2,7 +2,8 @@
 
 import pytest
 
-from flow_client._waiting import Look, PollSchedule, Waiter
+from flow_client._deadline import Deadline
+from flow_client._waiting import Look, PollSchedule, Waiter, Watch
 from flow_client.errors import (
     ExecutionWaitTimeout,
     PlatformAuthenticationError,
@@ -167,3 +168,15 @@ def test_without_grace_the_first_404_counts():
     platform = Platform(failures=[not_found()])
     with pytest.raises(PlatformNotFoundError):
         platform.wait(not_found_grace=0)
+
+
+def test_the_word_of_an_end_begins_the_schedule_anew():
+    clock = {"now": 0.0}
+    deadline = Deadline(3600, lambda: clock["now"])
+    watch = Watch("e-1", deadline, PollSchedule(), uniform=lambda low, high: (low + high) / 2)
+    clock["now"] = 100
+    assert watch.pause() == pytest.approx(12)
+    watch.expect_end()
+    assert watch.pause() == pytest.approx(0.05)
+    clock["now"] = 110
+    assert watch.pause() == pytest.approx(1.2)

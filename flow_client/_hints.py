@@ -1,0 +1,228 @@
+"""Hints that an execution has ended: what is said of it over NATS, heard when it is said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flow_client._deadline import Deadline
+from flow_client._generated import operations
+from flow_client._log import logger
+from flow_client._model import TERMINAL_STATUSES
+from flow_client._nats import FOREIGN
+from flow_client.errors import BridgeError, ClientClosedError, PlatformClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+    from flow_client._loop import LoopThread
+    from flow_client._nats import Connection
+
+    Tell = Callable[[str], None]
+
+SUBJECTS = (operations.EXECUTION_STATUS_UPDATE_SUBJECT, operations.EXECUTION_OUTPUT_SUBJECT)
+PREFIXES = tuple(subject.format(execution_id="") for subject in SUBJECTS)
+RECORD_DELAY = 0.05
+"""Seconds that an output is given to become a record: to look at once would be to look too early."""
+CONNECT_TIMEOUT = 10.0
+FLUSH_TIMEOUT = 5
+RETRY_PAUSE = 10.0
+CHECK_INTERVAL = 5.0
+"""Seconds within which it is seen that a connection was closed for good."""
+
+
+class Hints:
+    """Tells of executions whose end is announced, by a terminal status or an output.
+
+    It subscribes to the two subjects of each execution whose end is expected, and to no others: what is said of other
+    executions never comes here, and the server keeps nothing for it. It promises nothing: what is said before a
+    subscription stands, or during an outage, is not heard.
+
+    Any thread but the loop's may call it. Nothing is raised.
+
+    Args:
+        thread: the loop that listens.
+        connection: the connection, opened when the first end is expected.
+    """
+
+    def __init__(self, thread: LoopThread, connection: Connection) -> None:
+        self._thread = thread
+        self._connection = connection
+        self._expected: dict[str, list[Tell]] = {}
+        self._listener: _Listener | None = None
+        self._log = _Log()
+
+    @property
+    def live(self) -> bool:
+        """Whether it listens, as far as is known."""
+        return self._connection.online and self._listener is not None and self._listener.listens
+
+    def expect(self, execution_id: str, tell: Tell) -> None:
+        """Have `tell(execution_id)` called in the loop's thread at each hint, until it is dropped."""
+        self._post(partial(self._expect, execution_id, tell))
+
+    def drop(self, execution_id: str, tell: Tell) -> None:
+        """Take back one `expect`."""
+        self._post(partial(self._drop, execution_id, tell))
+
+    def _post(self, callback: Callable[[], None]) -> None:
+        if not self._log.given_up:
+            try:
+                self._thread.post(callback)
+            except PlatformClientError as error:
+                self._log.give_up(error)
+
+    def _expect(self, execution_id: str, tell: Tell) -> None:
+        self._expected.setdefault(execution_id, []).append(tell)
+        if self._listener is None:
+            self._listener = _Listener(self._connection, self._expected, self._log)
+        self._listener.changes.put_nowait(execution_id)
+
+    def _drop(self, execution_id: str, tell: Tell) -> None:
+        tells = self._expected.get(execution_id, [])
+        with suppress(ValueError):
+            tells.remove(tell)
+        if not tells:
+            self._expected.pop(execution_id, None)
+        if self._listener is not None:
+            self._listener.changes.put_nowait(execution_id)
+            if not self._expected:
+                self._listener.stop()
+                self._listener = None
+
+
+class _Log:
+    """Says once for each outage that there are no hints.
+
+    Attributes:
+        given_up: whether there will never be any.
+    """
+
+    def __init__(self) -> None:
+        self._has_complained = False
+        self.given_up = False
+
+    def complain(self, error: Exception | None) -> None:
+        """Say what is wrong; None is the end of it."""
+        if error is not None and not self._has_complained:
+            logger.warning(
+                "the ends of executions are not heard over NATS, futures look at them over HTTP alone: %s",
+                str(error) or type(error).__name__,
+            )
+        self._has_complained = error is not None
+
+    def give_up(self, error: Exception) -> None:
+        self.given_up = True
+        if not isinstance(error, ClientClosedError):
+            self.complain(error)
+
+
+class _Listener:
+    """Listens, over any outage, from the first end that is expected to the last.
+
+    Attributes:
+        changes: executions whose end is expected since, or no more.
+        listens: whether there are subscriptions.
+    """
+
+    def __init__(self, connection: Connection, expected: dict[str, list[Tell]], log: _Log) -> None:
+        self._connection = connection
+        self._expected = expected
+        self._log = log
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        self._task = asyncio.ensure_future(self._run())
+        self.changes: asyncio.Queue[str] = asyncio.Queue()
+
+    @property
+    def listens(self) -> bool:
+        return bool(self._subscriptions)
+
+    def stop(self) -> None:
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            while not self._log.given_up:
+                await self._try_to_listen()
+        finally:
+            for execution_id in list(self._subscriptions):
+                await self._unsubscribe(execution_id)
+
+    async def _try_to_listen(self) -> None:
+        try:
+            await self._listen()
+        except (_DeniedError, ClientClosedError) as error:
+            self._log.give_up(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, no future fails for it
+            self._log.complain(error)
+            await asyncio.sleep(RETRY_PAUSE)
+
+    async def _listen(self) -> None:
+        """Subscribe to what is expected, until the connection is closed for good."""
+        client = await self._connection.client(Deadline(CONNECT_TIMEOUT))
+        self._subscriptions.clear()
+        await self._update(client, self._differences())
+        await client.flush(FLUSH_TIMEOUT)
+        self._log.complain(None)
+        while not client.is_closed:
+            self._check_allowed()
+            await self._update(client, await self._changed())
+
+    async def _changed(self) -> Iterable[str]:
+        try:
+            return [await asyncio.wait_for(self.changes.get(), CHECK_INTERVAL)]
+        except asyncio.TimeoutError:
+            return self._differences()
+
+    def _differences(self) -> Iterable[str]:
+        return self._expected.keys() ^ self._subscriptions.keys()
+
+    async def _update(self, client: Client, execution_ids: Iterable[str]) -> None:
+        for execution_id in execution_ids:
+            if execution_id not in self._expected:
+                await self._unsubscribe(execution_id)
+            elif execution_id not in self._subscriptions:
+                await asyncio.sleep(0)  # a thousand of them leave room for what else the loop does
+                self._subscriptions[execution_id] = [
+                    await client.subscribe(subject.format(execution_id=execution_id), cb=self._hear)
+                    for subject in SUBJECTS
+                ]
+
+    async def _unsubscribe(self, execution_id: str) -> None:
+        for subscription in self._subscriptions.pop(execution_id, ()):
+            with suppress(*FOREIGN):  # it may have ended with its connection
+                await subscription.unsubscribe()
+
+    def _check_allowed(self) -> None:
+        error = self._connection.last_error.lower()
+        if error.partition('"')[2].startswith(PREFIXES) and "permissions violation" in error:
+            raise _DeniedError(error)
+
+    async def _hear(self, message: Msg) -> None:
+        kind, _, execution_id = message.subject.rpartition(".")
+        if f"{kind}." == PREFIXES[1]:
+            asyncio.get_running_loop().call_later(RECORD_DELAY, self._tell, execution_id)
+        elif _is_terminal(message.data):
+            self._tell(execution_id)
+
+    def _tell(self, execution_id: str) -> None:
+        for tell in self._expected.get(execution_id, ()):
+            tell(execution_id)
+
+
+class _DeniedError(BridgeError):
+    """NATS does not let us listen."""
+
+
+def _is_terminal(payload: bytes) -> bool:
+    try:
+        return str(json.loads(payload)["status"]).lower() in TERMINAL_STATUSES
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
