@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from flow_client._client_core import caller, seconds
 from flow_client._generated import operations
-from flow_client._operation_methods import OperationMethods
+from flow_client._live import Ending, show
+from flow_client._operation_methods import OperationMethods, check_on_interrupt
 from flow_client._waiting import DEFAULT_WAIT
 from flow_client.errors import ExecutionWaitTimeout, InvalidRequestError, PlatformExecutionError
 
 if TYPE_CHECKING:
     from flow_client._client_core import Identifier, JsonObject
+    from flow_client._live import OnEvent
     from flow_client.executions import ExecutionHandle, OnInterrupt
     from flow_client.models import AgentCallResponse, ExecutionRecord
 
@@ -21,6 +23,12 @@ class DurableMethods(OperationMethods):
 
     With `check=True` a record that did not complete is an error, as for `subprocess.run`. `on_interrupt` says what
     Ctrl-C during the wait does to the execution, as for `await_execution_result`.
+
+    `on_event` is called with each `ExecutionEvent` that comes over NATS, in this thread, in order and once; all that
+    were stored before the execution's end come before the record is returned. That NATS does not bring them is a
+    WARNING and no error: the record comes over HTTP, at most 5 s later. What `on_event` raises ends the wait as Ctrl-C
+    does, and comes out. Without a `nats_url` it is a `ConfigurationError`, and what is not callable an
+    `InvalidRequestError`: nothing was submitted.
     """
 
     def execute_code_block(
@@ -37,6 +45,7 @@ class DurableMethods(OperationMethods):
         idempotency_key: str | None = None,
         check: bool = False,
         on_interrupt: OnInterrupt = "detach",
+        on_event: OnEvent | None = None,
     ) -> ExecutionRecord:
         """Submit a code block with `context` as its config, wait, and return the terminal record, whatever its status.
 
@@ -44,11 +53,12 @@ class DurableMethods(OperationMethods):
             PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort. With `check`
                 also: it ended otherwise than `completed`.
         """
+        self._check_wait(timeout_seconds, on_interrupt, on_event)
         handle = self.submit_code_block_execution(
             *(code_block_id, input_parameters, context, lifecycle_event, ring_id, timeout_seconds),
             idempotency_key=idempotency_key,
         )
-        return self._finish(handle, timeout_seconds, check=check, on_interrupt=on_interrupt)
+        return self._finish(handle, timeout_seconds, check=check, on_interrupt=on_interrupt, on_event=on_event)
 
     def execute_workflow(
         self,
@@ -65,6 +75,7 @@ class DurableMethods(OperationMethods):
         idempotency_key: str | None = None,
         check: bool = False,
         on_interrupt: OnInterrupt = "detach",
+        on_event: OnEvent | None = None,
     ) -> ExecutionRecord:
         """Submit a workflow with `config`, else `context`, wait, and return the terminal record, whatever its status.
 
@@ -73,11 +84,12 @@ class DurableMethods(OperationMethods):
                 With `check` also: it ended otherwise than `completed`.
         """
         budget = DEFAULT_WAIT if timeout_seconds is None else timeout_seconds
+        self._check_wait(budget, on_interrupt, on_event)
         handle = self.submit_workflow_execution(
             *(workflow_id, input_data, context if config is None else config, lifecycle_event, ring_id, budget),
             idempotency_key=idempotency_key,
         )
-        return self._finish(handle, budget, check=check, on_interrupt=on_interrupt)
+        return self._finish(handle, budget, check=check, on_interrupt=on_interrupt, on_event=on_event)
 
     def execute_agent(
         self,
@@ -92,16 +104,19 @@ class DurableMethods(OperationMethods):
         idempotency_key: str | None = None,
         check: bool = False,
         on_interrupt: OnInterrupt = "detach",
+        on_event: OnEvent | None = None,
     ) -> AgentCallResponse | ExecutionRecord:
         """Run an agent and return its answer (`inline`) or its execution's terminal record (`isolated`).
 
         Inline, `timeout_seconds` bounds the call and `context` is not sent. Isolated, `context` is the config.
 
         Raises:
+            InvalidRequestError: `on_event` with an inline call, which has no events; nothing was sent.
             PlatformExecutionError: isolated, and `timeout_seconds` ran out; cancellation was asked for, best effort.
                 With `check` also: it ended otherwise than `completed`.
         """
         if execution_mode == "inline":
+            _refuse_inline(on_event)
             fields = {"input_data": input_data, "execution_mode": execution_mode, **caller(caller_deployment_id)}
             return self._call(
                 *(operations.EXECUTE_AGENT, {"agent_id": agent_id}, fields),
@@ -110,27 +125,35 @@ class DurableMethods(OperationMethods):
             ).value
         if execution_mode != "isolated":
             raise InvalidRequestError(f"execution_mode is {execution_mode!r}; it must be 'inline' or 'isolated'")
+        self._check_wait(timeout_seconds, on_interrupt, on_event)
         handle = self.submit_agent_execution(
             *(agent_id, input_data, context),
             ring_id=ring_id,
             timeout_seconds=timeout_seconds,
             idempotency_key=idempotency_key,
         )
-        return self._finish(handle, timeout_seconds, check=check, on_interrupt=on_interrupt)
+        return self._finish(handle, timeout_seconds, check=check, on_interrupt=on_interrupt, on_event=on_event)
+
+    def _check_wait(self, timeout_seconds: float, on_interrupt: OnInterrupt, on_event: OnEvent | None) -> None:
+        """Refuse what could not be done after the submission, before it."""
+        seconds(timeout_seconds, "timeout_seconds")
+        check_on_interrupt(on_interrupt)
+        if on_event is not None:
+            if not callable(on_event):
+                raise InvalidRequestError(f"on_event is {on_event!r}; it must be callable with an event")
+            self._open_bridge()
 
     def _finish(
-        self, handle: ExecutionHandle, timeout_seconds: float, *, check: bool, on_interrupt: OnInterrupt
-    ) -> ExecutionRecord:
-        record = self._await_or_cancel(handle, timeout_seconds, on_interrupt)
-        return record.raise_for_status(idempotency_key=handle.idempotency_key) if check else record
-
-    def _await_or_cancel(
-        self, handle: ExecutionHandle, timeout_seconds: float, on_interrupt: OnInterrupt
+        self,
+        handle: ExecutionHandle,
+        timeout_seconds: float,
+        *,
+        check: bool,
+        on_interrupt: OnInterrupt,
+        on_event: OnEvent | None,
     ) -> ExecutionRecord:
         try:
-            return self.await_execution_result(
-                handle.execution_id, timeout_seconds=timeout_seconds, on_interrupt=on_interrupt
-            )
+            record = self._await(handle.execution_id, timeout_seconds, on_interrupt, on_event)
         except ExecutionWaitTimeout as timeout:
             self._cancel_quietly(handle.execution_id)
             raise PlatformExecutionError(
@@ -139,3 +162,28 @@ class DurableMethods(OperationMethods):
                 idempotency_key=handle.idempotency_key,
                 elapsed=timeout.elapsed,
             ) from timeout
+        return record.raise_for_status(idempotency_key=handle.idempotency_key) if check else record
+
+    def _await(
+        self, execution_id: str, timeout_seconds: float, on_interrupt: OnInterrupt, on_event: OnEvent | None
+    ) -> ExecutionRecord:
+        if on_event is None:
+            return self.await_execution_result(execution_id, timeout_seconds=timeout_seconds, on_interrupt=on_interrupt)
+        ending = Ending(execution_id, self._look, timeout_seconds)
+        try:
+            ending.start()
+            events = self._open_bridge()._live_events(execution_id, ending.future)  # noqa: SLF001 - its own kind
+            show(events, on_event, ending, execution_id)
+        except BaseException as error:  # on_event's own too: nobody waits any more
+            self._leave(execution_id, on_interrupt, error)
+            raise
+        finally:
+            ending.leave()
+        return ending.future.result()
+
+
+def _refuse_inline(on_event: OnEvent | None) -> None:
+    if on_event is not None:
+        raise InvalidRequestError(
+            "on_event cannot be used inline, where there is no execution to follow: pass execution_mode='isolated'"
+        )

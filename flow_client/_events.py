@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from typing import TYPE_CHECKING
@@ -12,9 +13,10 @@ from flow_client._deadline import Deadline
 from flow_client._generated import operations
 from flow_client._generated.models import ExecutionEvent
 from flow_client._model import TERMINAL_STATUSES
+from flow_client._nats import bounded, read_error
 from flow_client._nats_reader import OUTAGE_TIMEOUT, SubjectReader
 from flow_client._nats_store import last_stored
-from flow_client.errors import BridgeError
+from flow_client.errors import BridgeError, BridgeTimeoutError
 
 if TYPE_CHECKING:
     from flow_client._nats import Connection
@@ -25,6 +27,10 @@ LAST_READ_SECONDS = 0.25
 STATUS_TIMEOUT = 30.0
 LONGEST_READ = 2 * OUTAGE_TIMEOUT + STATUS_TIMEOUT
 """Seconds that one `read` may take when NATS is down."""
+REST_TIMEOUT = 5.0
+"""Seconds that NATS has for the next of the events that are still to come when the end is known."""
+OFFLINE_REST_TIMEOUT = 2.0
+"""The same while there is no connection."""
 LAST_EVENT_TYPES = frozenset({"done", "error"})
 
 
@@ -35,12 +41,15 @@ class EventReader:
         over: whether the last event has been read.
     """
 
+    last_event_types = LAST_EVENT_TYPES
+
     def __init__(self, connection: Connection, execution_id: str, from_sequence: int) -> None:
         self._connection = connection
         self._execution_id = execution_id
         self._wanted = from_sequence
         self._backlog: deque[bytes] = deque()
-        self._reader = SubjectReader(connection, operations.EXECUTION_EVENT_SUBJECT.format(execution_id=execution_id))
+        self._subject = operations.EXECUTION_EVENT_SUBJECT.format(execution_id=execution_id)
+        self._reader = SubjectReader(connection, self._subject)
         self.over = False
 
     async def read(self) -> list[ExecutionEvent]:
@@ -84,7 +93,7 @@ class EventReader:
                 execution_id=self._execution_id,
             )
         self._wanted += 1
-        self.over = event.event_type in LAST_EVENT_TYPES
+        self.over = event.event_type in self.last_event_types
         return [event]
 
     async def _has_ended(self) -> bool:
@@ -96,6 +105,76 @@ class EventReader:
             return str(json.loads(last.payload)["status"]).lower() in TERMINAL_STATUSES
         except (ValueError, KeyError, TypeError) as exc:
             raise BridgeError(f"the last status of {self._execution_id} is malformed: {last.payload[:200]!r}") from exc
+
+
+class LiveReader(EventReader):
+    """Reads the events of one execution until it is told the end: its record is terminal, whatever the events say.
+
+    It is made in any thread, and everything else is done in the loop.
+    """
+
+    last_event_types = frozenset()
+
+    def __init__(self, connection: Connection, execution_id: str) -> None:
+        super().__init__(connection, execution_id, 1)
+        self._ended = asyncio.Event()
+        self._reading: asyncio.Task[list[bytes]] | None = None
+        # What a read has found counts when it is taken, not when it is found.
+        self._position = 0
+        self._until: int | None = None
+
+    def end(self, *, with_rest: bool) -> None:
+        """End the reading, at once or behind the events that are stored by now."""
+        self._until = None if with_rest else 0
+        self._ended.set()
+
+    async def close(self) -> None:
+        """End the reading."""
+        if self._reading is not None:
+            self._reading.add_done_callback(read_error)
+            self._reading.cancel()
+        await super().close()
+
+    async def _payloads(self) -> list[bytes]:
+        if not self._ended.is_set():
+            return await self._next_unless_ended()
+        limit = REST_TIMEOUT if self._connection.online else OFFLINE_REST_TIMEOUT
+        try:
+            return await bounded(self._rest(), limit)
+        except asyncio.TimeoutError as exc:
+            raise BridgeTimeoutError(f"NATS did not bring the last of them within {limit:g} s") from exc
+
+    async def _next_unless_ended(self) -> list[bytes]:
+        ended = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait({self._next(), ended}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+        return self._what_came()
+
+    async def _rest(self) -> list[bytes]:
+        if self._until is None:
+            last = await last_stored(self._connection, self._subject, Deadline(REST_TIMEOUT))
+            self._until = 0 if last is None else last.stream_sequence
+        while self._position < self._until:
+            await asyncio.wait({self._next()})
+            if payloads := self._what_came():
+                return payloads
+        self.over = True
+        return []
+
+    def _next(self) -> asyncio.Task[list[bytes]]:
+        """Return the read that is under way: one that is cancelled could take a message with it."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._reader.read(QUIET_SECONDS))
+        return self._reading
+
+    def _what_came(self) -> list[bytes]:
+        reading = self._next()
+        if not reading.done():
+            return []
+        self._reading, self._position = None, self._reader.position
+        return reading.result()
 
 
 def _parse(payload: bytes) -> ExecutionEvent:

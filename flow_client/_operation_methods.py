@@ -158,7 +158,7 @@ class OperationMethods(ClientCore, BridgeMethods):
             PollSchedule(interval=interval),
             seconds(not_found_retry_seconds, "not_found_retry_seconds", zero=True),
         )
-        _check_on_interrupt(on_interrupt)
+        check_on_interrupt(on_interrupt)
         try:
             return self._waiter.wait(checked, *arguments)
         except KeyboardInterrupt as interrupt:
@@ -173,11 +173,12 @@ class OperationMethods(ClientCore, BridgeMethods):
         self._load_hints()
         return self._futures.future(checked, limit)
 
-    def _leave(self, execution_id: str, on_interrupt: OnInterrupt, interrupt: KeyboardInterrupt) -> None:
-        """Say what becomes of the execution whose wait was interrupted, and see to it."""
+    def _leave(self, execution_id: str, on_interrupt: OnInterrupt, interrupt: BaseException) -> None:
+        """Say what becomes of the execution whose wait was interrupted, by Ctrl-C or else, and see to it."""
         ending = "its cancellation is asked for" if on_interrupt == "cancel" else "it goes on"
+        cause = "" if isinstance(interrupt, KeyboardInterrupt) else f" by {type(interrupt).__name__}"
         message = (
-            f"the wait for execution {execution_id} was interrupted; {ending}: "
+            f"the wait for execution {execution_id} was interrupted{cause}; {ending}: "
             f"take it up again with client.execution({execution_id!r}).wait()"
         )
         logger.warning("%s", message)
@@ -218,6 +219,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         return Look(reply.value, held="wait" in reply.headers.get("Preference-Applied", "").lower())
 
 
-def _check_on_interrupt(value: object) -> None:
+def check_on_interrupt(value: object) -> None:
+    """Raise `InvalidRequestError` unless `value` says what an interrupt does to an execution."""
     if value not in ("detach", "cancel"):
         raise InvalidRequestError(f"on_interrupt is {value!r}; it must be 'detach' or 'cancel'")

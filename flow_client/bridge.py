@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from flow_client import _inbox, _messages
 from flow_client._bridge_core import BridgeCore
-from flow_client._events import LONGEST_READ, EventReader
+from flow_client._events import LONGEST_READ, EventReader, LiveReader
 from flow_client._generated import operations
 from flow_client._message_log import Message
 from flow_client.config import duration
-from flow_client.errors import InvalidRequestError
+from flow_client.errors import ClientClosedError, InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from uuid import UUID
 
     from flow_client.models import ExecutionEvent, ExecutionInput
@@ -180,6 +183,21 @@ class NatsBridge(BridgeCore):
         """
         token = _messages.execution_token(execution_id)
         return self._follow(EventReader(self._connection, token, _messages.check_sequence(from_sequence)))
+
+    def _live_events(self, execution_id: str, ended: Future[Any]) -> Iterator[ExecutionEvent]:
+        """Follow all events of an execution until `ended` has a result, and then those that are stored by then.
+
+        Raises:
+            BridgeError: as for `events`; NATS cannot be reached, or does not bring the last events in time.
+        """
+        reader = LiveReader(self._connection, execution_id)
+
+        def end(ended: Future[Any]) -> None:
+            with suppress(ClientClosedError):
+                self._thread.post(partial(reader.end, with_rest=ended.exception() is None))
+
+        ended.add_done_callback(end)
+        return self._follow(reader)
 
     def _follow(self, reader: EventReader) -> Iterator[ExecutionEvent]:
         try:

@@ -67,7 +67,7 @@ class PlatformClient(DurableMethods):
             timeout: seconds for one operation whole, retries and all, else `PLATFORM_TIMEOUT_SECONDS`, else 300.
                 It does not bound a wait for an execution, nor the execution.
             on_auth_token_refresh: called with a token that the platform renewed.
-            nats_url: NATS server(s), comma-separated, else `NATS_URL`; used by the NATS methods, and to
+            nats_url: NATS server(s), comma-separated, else `NATS_URL`; used by the NATS methods, by `on_event`, and to
                 hear that executions with a future have ended.
             max_attempts: how often one operation is tried.
             max_answer_bytes: the largest answer that is read.

@@ -34,6 +34,22 @@ def test_a_code_block_is_executed(client, ring):
     assert record.is_completed
 
 
+def test_events_are_shown_while_a_code_block_is_executed(client, ring):
+    seen = []
+    record = client.execute_code_block("chatter", {"events": 300}, None, ring_id=ring, on_event=seen.append)
+    assert record.output == "said"
+    assert [(event.sequence, event.event_data) for event in seen] == [(n + 1, n) for n in range(300)]
+
+
+def test_futures_hear_of_the_end(client, ring):
+    handles = [client.submit_workflow_execution("sleep", {"seconds": 1}, ring_id=ring) for _ in range(3)]
+    pending = [handle.future() for handle in handles]
+    watched = [client._futures._pending[future] for future in pending]
+    assert [future.result(60).output for future in pending] == ["rested"] * 3
+    # One that is seen by chance, a moment before it is heard of, may be among them.
+    assert any(each.announced for each in watched)
+
+
 def test_a_handle_brings_the_output(client, ring):
     handle = client.submit_code_block_execution("count-words", {"text": "a b c"}, ring_id=ring)
     assert handle.accepted.status in ("pending", "queued")

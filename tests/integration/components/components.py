@@ -11,6 +11,12 @@ def count_words(task):
     return {"words": len(task.input_data["text"].split())}
 
 
+def chatter(task):
+    for number in range(task.input_data.get("events", 3)):
+        task.emit("chunk", number)
+    return "said"
+
+
 def environment(task):
     return dict(os.environ)
 
