@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from flow_client._log import logger
+from flow_client._log import say_what_is_left
 from flow_client.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class FanOut:
             with self._progress:
                 while self._fill():
                     yield self._next()
-        except BaseException:
-            self._leave()
+        except BaseException as error:
+            self._leave(error)
             raise
         if self._broken is not None:
             raise self._broken
@@ -128,7 +128,7 @@ class FanOut:
     def _in_flight(self) -> list[_Place]:
         return [place for place in self._places if not place.future.done()]
 
-    def _leave(self) -> None:
+    def _leave(self, interrupt: BaseException) -> None:
         """Wait for nothing more, and say what is left behind."""
         places = self._in_flight()
         for place in places:
@@ -136,9 +136,8 @@ class FanOut:
         if places:
             again = f"map again with key={self._key!r} and the same inputs takes them up"
             ids = f"take them up with client.execution(): {', '.join(str(place.execution_id) for place in places)}"
-            logger.warning(
-                "map was left with %d executions in flight; they go on: %s", len(places), again if self._key else ids
-            )
+            count = f"map was left with {len(places)} executions in flight; they go on"
+            say_what_is_left(f"{count}: {again if self._key else ids}", interrupt)
 
 
 def derived_key(key: str, position: int) -> str:

@@ -8,7 +8,7 @@ from flow_client._bridge_methods import BridgeMethods
 from flow_client._client_core import ClientCore, caller, seconds, submission
 from flow_client._futures import SharedWaiter
 from flow_client._generated import operations
-from flow_client._log import logger
+from flow_client._log import logger, say_what_is_left
 from flow_client._waiting import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
 from flow_client.errors import InvalidRequestError, PlatformClientError
 from flow_client.executions import ExecutionHandle
@@ -181,9 +181,7 @@ class OperationMethods(ClientCore, BridgeMethods):
             f"the wait for execution {execution_id} was interrupted{cause}; {ending}: "
             f"take it up again with client.execution({execution_id!r}).wait()"
         )
-        logger.warning("%s", message)
-        # A script without logging sees it under its traceback, from Python 3.11 on.
-        getattr(interrupt, "add_note", str)(message)
+        say_what_is_left(message, interrupt)
         if on_interrupt == "cancel":
             self._cancel_quietly(execution_id)
 

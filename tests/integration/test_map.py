@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -186,6 +187,17 @@ def test_what_is_left_in_flight_is_logged_in_one_line(client, submit, executions
     submitted = executions.submitted
     time.sleep(0.3)
     assert executions.submitted == submitted
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have notes from Python 3.11 on")
+def test_what_is_left_in_flight_stands_under_the_traceback(client, submit, executions):
+    executions.ended = lambda number: number == 0
+    records = client.map(submit, numbers(itertools.count()), max_in_flight=3, key="nightly")
+    next(records)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        records.throw(KeyboardInterrupt)
+    (note,) = caught.value.__notes__
+    assert "3 executions in flight; they go on: map again with key='nightly'" in note
 
 
 def test_a_map_that_was_read_to_its_end_logs_nothing(client, submit, executions, caplog):
