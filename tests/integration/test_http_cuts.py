@@ -75,8 +75,10 @@ def test_wherever_a_connection_is_cut_the_error_tells_whether_the_request_may_ha
         error = outcome(client)
         assert isinstance(error, flow_client.PlatformConnectionError), (after, error)
         assert error.attempts == 1
-        # The proxy took the connection, so bytes of the request were sent whatever became of them.
-        assert error.request_sent is True, (after, error)
+        # The proxy took the connection, so bytes of the request were sent whatever became of them. Only a reset before
+        # the first of them may have come while it was still being made.
+        assert error.request_sent is True or (direction, after) == ("request", 0), (after, error)
+        assert error.request_sent is True or not http_server.received
         if direction == "response":
             assert any(map(is_whole, http_server.received))
     assert submit(client).execution_id == "e-1"
