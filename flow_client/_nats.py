@@ -273,8 +273,10 @@ def _passes(error: Exception) -> bool:
 
 async def _abandon(client: Client, opening: asyncio.Future[None]) -> None:
     opening.cancel()
-    await asyncio.wait({opening}, timeout=CLOSE_GRACE)
-    await close_client(client, CLOSE_GRACE)
+    try:
+        await asyncio.wait({opening}, timeout=CLOSE_GRACE)
+    finally:  # a bridge that is closed meanwhile cancels this too
+        await close_client(client, CLOSE_GRACE)
 
 
 async def close_client(client: Client, timeout: float) -> None:

@@ -1,5 +1,6 @@
 """Real servers for the integration tests."""
 
+import socket
 import time
 import uuid
 from pathlib import Path
@@ -38,6 +39,14 @@ def bridge(nats_server):
 def execution_id():
     """An id that no other test uses."""
     return str(uuid.uuid4())
+
+
+@pytest.fixture
+def refusing_url():
+    """A NATS URL where nobody listens, and nobody will: the port is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"nats://127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")

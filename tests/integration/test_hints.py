@@ -173,17 +173,12 @@ def test_it_listens_from_the_first_future_to_the_last(client, http_server, event
         assert not is_listening(client)
 
 
-def unreachable():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"nats://127.0.0.1:{listener.getsockname()[1]}"
-
-
 def warnings(caplog):
     return [entry.message for entry in caplog.records if entry.levelno >= logging.WARNING]
 
 
-def test_nats_that_cannot_be_reached_costs_one_line(make_client, http_server, caplog, eventually):
-    urls = (unreachable(), "nats://no-such-host.invalid:4222")
+def test_nats_that_cannot_be_reached_costs_one_line(make_client, refusing_url, http_server, caplog, eventually):
+    urls = (refusing_url, "nats://no-such-host.invalid:4222")
     clients = [make_client(nats_url=url) for url in urls]
     for client in clients:
         http_server.queue(*[record("e-1", "running")] * 3)

@@ -3,7 +3,6 @@
 import json
 import logging
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -233,26 +232,24 @@ def unshown(caplog):
     return [entry.message for entry in caplog.records if "are not shown" in entry.message]
 
 
-def test_with_nats_out_of_reach_one_line_says_so_and_the_record_comes(make_client, execution, caplog):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"nats://127.0.0.1:{listener.getsockname()[1]}"
+def test_with_nats_out_of_reach_one_line_says_so_and_the_record_comes(make_client, refusing_url, execution, caplog):
     execution.end()
-    assert execute(make_client(nats_url=url), pytest.fail).status == "completed"
+    assert execute(make_client(nats_url=refusing_url), pytest.fail).status == "completed"
     assert [entry.message for entry in caplog.records if entry.levelno >= logging.WARNING] == unshown(caplog)
     (line,) = unshown(caplog)
     assert line.startswith(f"events of execution {execution.id} are not shown")
 
 
-def test_with_nats_out_of_reach_a_long_execution_is_waited_for_over_http(make_client, execution, caplog, eventually):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"nats://127.0.0.1:{listener.getsockname()[1]}"
+def test_with_nats_out_of_reach_a_long_execution_is_waited_for_over_http(
+    make_client, refusing_url, execution, caplog, eventually
+):
 
     def end():
         assert eventually(lambda: unshown(caplog), SECONDS)
         execution.end()
 
     threading.Thread(target=end, daemon=True).start()
-    assert execute(make_client(nats_url=url), pytest.fail).status == "completed"
+    assert execute(make_client(nats_url=refusing_url), pytest.fail).status == "completed"
     (line,) = unshown(caplog)
     assert "no NATS server at" in line
 
