@@ -102,6 +102,8 @@ class Delivery:
     async def _numbered(self, session: Session, stream: Stream, run: list[Message]) -> list[Message]:
         """Read the last stored events that are not known and return the run without those that cannot follow theirs."""
         subjects = list(self._sequences.unknown(run))
+        if not subjects:
+            return run
         lasts = await asyncio.gather(*(session.last_stored(stream, subject) for subject in subjects))
         for subject, last in zip(subjects, lasts, strict=True):
             self._read(subject, last, run)

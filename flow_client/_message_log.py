@@ -189,6 +189,7 @@ class MessageLog:
             for message in messages:
                 message.settled = True
             self._shorten()
+            self._changed.notify_all()
 
     def fail(self, messages: Iterable[Message], error: BridgeError | ClientClosedError) -> None:
         """Give the messages up."""
@@ -199,6 +200,7 @@ class MessageLog:
                     self._failed += 1
                     self._cause = self._cause or error
             self._shorten()
+            self._changed.notify_all()
 
     def fail_all(self, error: BridgeError) -> None:
         """Give everything up."""
@@ -217,9 +219,11 @@ class MessageLog:
         return len(self._messages) < self._max_messages and self._bytes + size <= self._max_bytes
 
     def _shorten(self) -> None:
+        before = len(self._messages)
         while self._messages and (self._messages[0].settled or self._messages[0].withdrawn):
             self._bytes -= self._messages.popleft().size
-        self._changed.notify_all()
+        if len(self._messages) < before:  # who is woken for nothing takes the interpreter from the loop
+            self._changed.notify_all()
 
 
 def undelivered(count: int, cause: BaseException | None, remark: str = "") -> UndeliveredError:

@@ -166,26 +166,14 @@ class Session:
         token = str(next(self._names))
         self._exchanges[token] = exchange
         size = sum(len(parcel.payload) for parcel in exchange.parcels)
+        vigil = _Vigil(self.client, exchange, ATTEMPT_TIMEOUT + size / SLOWEST_RATE)
         try:
             with _passing():
                 await exchange.publish(self.client, f"{self._inbox}.{token}")
-            await self._answers(exchange, ATTEMPT_TIMEOUT + size / SLOWEST_RATE)
+            await exchange.over
         finally:
+            vigil.end()
             del self._exchanges[token]
-
-    async def _answers(self, exchange: Exchange, patience: float) -> None:
-        """Wait as long as something is answered within each `patience` seconds."""
-        answered, quiet = -1, Deadline(patience)
-        while not exchange.over.done():
-            # nats-py does not call back on each of its ways to lose a connection.
-            if self.client.is_closed:
-                raise DoubtError("the connection to NATS was lost")
-            if exchange.answers != answered:
-                answered, quiet = exchange.answers, Deadline(patience)
-            if quiet.remaining() <= 0:
-                raise DoubtError(f"NATS did not confirm within {patience:.1f} s")
-            await asyncio.wait({exchange.over}, timeout=LOOK)
-        exchange.over.result()
 
     async def _on_reply(self, message: Msg) -> None:
         token, *rest = message.subject[len(self._inbox) + 1 :].split(".")
@@ -201,6 +189,34 @@ class Session:
     async def close(self) -> None:
         """Drop the connection, and with it what is not on the wire yet: the next session sends it."""
         await _drop(self.client)
+
+
+class _Vigil:
+    """Ends an exchange that loses its connection, or has no answer within each `patience` seconds."""
+
+    def __init__(self, client: Client, exchange: Exchange, patience: float) -> None:
+        self._client = client
+        self._exchange = exchange
+        self._patience = patience
+        self._answers = 0
+        self._quiet = Deadline(patience)
+        self._look_later()
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _look_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LOOK, self._look)
+
+    def _look(self) -> None:
+        if self._exchange.answers != self._answers:
+            self._answers, self._quiet = self._exchange.answers, Deadline(self._patience)
+        if self._client.is_closed:
+            self._exchange.doubt("the connection was lost")
+        elif self._quiet.remaining() <= 0:
+            self._exchange.doubt(f"it did not confirm within {self._patience:.1f} s")
+        else:
+            self._look_later()
 
 
 class _Callbacks:
