@@ -18,9 +18,8 @@ test: $(DEV) ## Run the tests.
 	@$(BIN)/python -m pytest
 
 bench: $(DEV) ## Print the benchmarks beside their peers.
-	@$(BIN)/python -m benchmarks.http_client
-	@$(BIN)/python -m benchmarks.nats_events
-	@$(BIN)/python -m benchmarks.fanout
+	@missed=0; for part in http_client nats_events fanout; do \
+	  $(BIN)/python -m benchmarks.$$part || missed=1; done; exit $$missed
 
 chaos: $(DEV) ## Kill, freeze and cut NATS while publishing, and count what is lost (about ten minutes).
 	@$(BIN)/python tests/chaos/chaos.py

@@ -6,7 +6,6 @@ nats-py repeats what it holds after a reconnect, behind what was sent since: so 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import random
 from dataclasses import dataclass
@@ -33,8 +32,6 @@ from flow_client._nats_store import HEADER_ALLOWANCE, read_last, read_next, stre
 from flow_client.errors import BridgeError, PayloadTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from nats.aio.msg import Msg
 
     from flow_client._nats_exchange import Exchange
@@ -168,9 +165,10 @@ class Session:
         size = sum(len(parcel.payload) for parcel in exchange.parcels)
         vigil = _Vigil(self.client, exchange, ATTEMPT_TIMEOUT + size / SLOWEST_RATE)
         try:
-            with _passing():
-                await exchange.publish(self.client, f"{self._inbox}.{token}")
+            await exchange.publish(self.client, f"{self._inbox}.{token}")
             await exchange.over
+        except FOREIGN as exc:
+            raise DoubtError(str(exc) or type(exc).__name__) from exc
         finally:
             vigil.end()
             del self._exchanges[token]
@@ -239,15 +237,6 @@ class _Callbacks:
 def too_large(size: int, limit: int) -> PayloadTooLargeError:
     """Return the error for a payload of `size` bytes where `limit` are taken."""
     return PayloadTooLargeError(f"the message has {size} bytes, the NATS server takes {limit}")
-
-
-@contextlib.contextmanager
-def _passing() -> Iterator[None]:
-    """Make a doubt of whatever nats raises."""
-    try:
-        yield
-    except FOREIGN as exc:
-        raise DoubtError(str(exc) or type(exc).__name__) from exc
 
 
 async def _drop(client: Client) -> None:

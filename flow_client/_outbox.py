@@ -118,7 +118,7 @@ class Outbox:
             if self._log.append(message, deadline.seconds):
                 self._log.wait_for(message, max(deadline.remaining(), 0))
         finally:
-            unsent = self._log.withdraw(message)
+            unsent = not message.settled and self._log.withdraw(message)
         if message.error is not None:
             raise message.error
         if not message.settled:
@@ -189,18 +189,17 @@ class Outbox:
         _unfinished.add(self)
         backoff = FIRST_BACKOFF
         while self._log.has_more():
-            pause = Deadline(backoff)
-            if await self._delivered():
+            started = time.monotonic()
+            if await self._delivered(started):
                 backoff = FIRST_BACKOFF
             else:
                 # An attempt that took its time has been a pause itself.
-                await asyncio.sleep(max(pause.remaining(), 0))
+                await asyncio.sleep(max(started + backoff - time.monotonic(), 0))
                 backoff = min(2 * backoff, LONGEST_BACKOFF)
         _unfinished.discard(self)
 
-    async def _delivered(self) -> bool:
+    async def _delivered(self, started: float) -> bool:
         """Deliver what comes next and return whether there is no doubt about it."""
-        started = time.monotonic()
         try:
             await self._delivery.send_next(await self._open_session())
         except Exception as exc:  # noqa: BLE001 - a doubt whatever it is: to end here would lose all that comes
