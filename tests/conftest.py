@@ -1,5 +1,7 @@
 """Fixtures of all tests: no setting of the developer's shell reaches a test."""
 
+import signal
+
 import pytest
 from support.http import HttpServer
 
@@ -10,6 +12,10 @@ VARIABLES = (
     *("NATS_CREDS", "NATS_NKEY_SEED", "NATS_CA", "NATS_CERT", "NATS_KEY"),
     *("EXECUTION_ID", "DEPLOYMENT_ID", "PARENT_BILLING_TXN_ID", "LIFECYCLE_EVENT"),
 )
+
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would every process of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
