@@ -163,7 +163,7 @@ def measured(name: str, url: str, nats_url: str, executions: int, in_flight: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fan-out beside its peers.")
-    parser.add_argument("--executions", type=int, default=200)
+    parser.add_argument("--executions", type=int, default=1000)
     parser.add_argument("--in-flight", type=int, default=32)
     options = parser.parse_args()
     print(f"{options.executions} executions of 0.2 s to 2 s, {options.in_flight} in flight")

@@ -46,7 +46,8 @@ class Ours:
 
     def output_calls(self, count: int) -> list[float]:
         """Return the seconds of each of `count` calls that store an output."""
-        return _seconds_of_each(lambda: self._bridge.push_execution_output(None, str(uuid.uuid4()), "done"), count)
+        ids = iter([str(uuid.uuid4()) for _ in range(count)])
+        return _seconds_of_each(lambda: self._bridge.push_execution_output(None, next(ids), "done"), count)
 
     def close(self) -> None:
         """Close the bridge."""
