@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from flow_client._deadline import Deadline
 from flow_client._generated import operations
 from flow_client._generated.models import ExecutionEvent
-from flow_client._model import TERMINAL_STATUSES
+from flow_client._messages import is_terminal_status
 from flow_client._nats import bounded, read_error
 from flow_client._nats_reader import OUTAGE_TIMEOUT, SubjectReader
 from flow_client._nats_store import last_stored
@@ -102,7 +101,7 @@ class EventReader:
         if last is None:
             return False
         try:
-            return str(json.loads(last.payload)["status"]).lower() in TERMINAL_STATUSES
+            return is_terminal_status(last.payload)
         except (ValueError, KeyError, TypeError) as exc:
             raise BridgeError(f"the last status of {self._execution_id} is malformed: {last.payload[:200]!r}") from exc
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from flow_client._log import say_what_is_left
+from flow_client.config import whole_number
 from flow_client.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class FanOut:
     ) -> None:
         self._submit = submit
         self._inputs = iter(inputs)
-        self._max_in_flight = _checked_number(max_in_flight)
+        self._max_in_flight = whole_number(max_in_flight, "max_in_flight", InvalidRequestError)
         self._key = _checked_key(key)
         self._timeout = timeout
         self._return_exceptions = return_exceptions
@@ -152,12 +153,6 @@ def _check_passed_on(handle: ExecutionHandle, idempotency_key: str | None = None
             "write it like lambda item, **key: client.submit_…(…, **key)",
             execution_id=handle.execution_id,
         )
-
-
-def _checked_number(max_in_flight: int) -> int:
-    if isinstance(max_in_flight, int) and not isinstance(max_in_flight, bool) and max_in_flight > 0:
-        return max_in_flight
-    raise InvalidRequestError(f"max_in_flight is {max_in_flight!r}; it must be a whole number above 0")
 
 
 def _checked_key(key: str | None) -> str | None:

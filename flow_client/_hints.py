@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from flow_client._deadline import Deadline
 from flow_client._generated import operations
 from flow_client._log import logger
-from flow_client._model import TERMINAL_STATUSES
+from flow_client._messages import is_terminal_status
 from flow_client._nats import FOREIGN
 from flow_client.errors import BridgeError, ClientClosedError, PlatformClientError
 
@@ -223,6 +222,6 @@ class _DeniedError(BridgeError):
 
 def _is_terminal(payload: bytes) -> bool:
     try:
-        return str(json.loads(payload)["status"]).lower() in TERMINAL_STATUSES
+        return is_terminal_status(payload)
     except (ValueError, KeyError, TypeError, RecursionError):
         return False

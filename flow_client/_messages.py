@@ -9,6 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from flow_client._generated import operations
+from flow_client._model import TERMINAL_STATUSES
+from flow_client.config import whole_number
 from flow_client.errors import InvalidRequestError
 
 _EXECUTION_ID = next(p for p in operations.GET_EXECUTION_STATUS.path_parameters if p.name == "execution_id")
@@ -50,9 +52,7 @@ def execution_token(execution_id: object) -> str:
 
 def check_sequence(number: object) -> int:
     """Return the number of an event; raise `InvalidRequestError` if it is none."""
-    if isinstance(number, int) and not isinstance(number, bool) and number > 0:
-        return number
-    raise InvalidRequestError(f"from_sequence is {number!r}; it must be a whole number above 0")
+    return whole_number(number, "from_sequence", InvalidRequestError)
 
 
 def output(execution_id: str, deployment_id: object, **content: Any) -> bytes:
@@ -71,6 +71,15 @@ def event(execution_id: str, event_type: object, event_data: Any) -> EventDraft:
 def status(execution_id: str, name: object) -> bytes:
     """Return the payload of a change to the status `name`, a non-empty string."""
     return encode({"execution_id": execution_id, "status": _name(name, "status"), "timestamp": _now()})
+
+
+def is_terminal_status(payload: bytes) -> bool:
+    """Return whether a status says that its execution has ended.
+
+    Raises:
+        ValueError, KeyError, TypeError, RecursionError: it is malformed.
+    """
+    return str(json.loads(payload)["status"]).lower() in TERMINAL_STATUSES
 
 
 def encode(value: Any) -> bytes:

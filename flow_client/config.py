@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flow_client._secret import Secret
-from flow_client.errors import ConfigurationError
+from flow_client.errors import ConfigurationError, PlatformClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class Settings:
         return replace(
             self,
             timeout=self.timeout if timeout is None else duration(timeout, "timeout"),
-            max_attempts=self.max_attempts if max_attempts is None else _positive(max_attempts, "max_attempts"),
+            max_attempts=self.max_attempts if max_attempts is None else whole_number(max_attempts, "max_attempts"),
         )
 
 
@@ -69,8 +69,8 @@ def resolve(
         org_id=_identifier(org_id, "ORG_ID"),
         workspace_id=_identifier(workspace_id, "WORKSPACE_ID"),
         timeout=_timeout(timeout),
-        max_attempts=_positive(max_attempts, "max_attempts"),
-        max_answer_bytes=_positive(max_answer_bytes, "max_answer_bytes"),
+        max_attempts=whole_number(max_attempts, "max_attempts"),
+        max_answer_bytes=whole_number(max_answer_bytes, "max_answer_bytes"),
         nats_url=Secret(nats_servers) if nats_servers else None,
         execution_id=_variable("EXECUTION_ID"),
         deployment_id=_variable("DEPLOYMENT_ID"),
@@ -97,11 +97,11 @@ def duration(value: object, name: str) -> float:
     raise ConfigurationError(f"{name} is {value!r}; it must be a number of seconds above 0")
 
 
-def whole_number(value: object, name: str) -> int:
-    """Return `value`; raise `ConfigurationError` unless it is a whole number above 0."""
+def whole_number(value: object, name: str, error: type[PlatformClientError] = ConfigurationError) -> int:
+    """Return `value`; raise `error` unless it is a whole number above 0."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    raise ConfigurationError(f"{name} is {value!r}; it must be a whole number above 0")
+    raise error(f"{name} is {value!r}; it must be a whole number above 0")
 
 
 def check_token(token: object) -> Secret:
@@ -163,12 +163,6 @@ def _timeout(value: float | None) -> float:
     except ValueError:
         number = text
     return duration(number, "PLATFORM_TIMEOUT_SECONDS (argument timeout)")
-
-
-def _positive(value: int, name: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    raise ConfigurationError(f"{name} is {value!r}; it must be a whole number above 0")
 
 
 def _header_value(variable: str) -> str | None:

@@ -6,7 +6,6 @@ import threading
 import uuid
 
 import pytest
-from support.bus import Bus
 from support.freezing import freeze
 from support.jetstream import MODES, create_streams, read_events
 
@@ -23,21 +22,16 @@ from flow_client.local.nats_server import NatsServer
 
 
 @pytest.fixture(scope="module", params=MODES)
-def server(request, tmp_path_factory):
+def nats_server(request, tmp_path_factory):
+    """A server with streams of either mode: the bus and the bridge are its own."""
     with NatsServer(tmp_path_factory.mktemp(request.param)) as server:
         create_streams(server.url, request.param)
         yield server
 
 
 @pytest.fixture
-def bus(server):
-    return Bus(server.url)
-
-
-@pytest.fixture
-def bridge(server):
-    with NatsBridge(server.url) as bridge:
-        yield bridge
+def server(nats_server):
+    return nats_server
 
 
 @pytest.fixture
