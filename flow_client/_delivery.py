@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from flow_client._messages import EventDraft
@@ -87,11 +86,10 @@ class Delivery:
         if not stream.takes_batches:
             run = run[:MAX_IN_FLIGHT]
         run = await self._numbered(session, stream, self._without_too_large(stream, run))
-        repeated = {message.message_id for message in run if message.sent}
         run = self._log.send(run)
-        self.resent += sum(message.message_id in repeated for message in run)
+        self.resent += len([message for message in run if message.times_sent > 1])
         if run:
-            await self._send(session, stream, run, repeated)
+            await self._send(session, stream, run)
 
     def _without_too_large(self, stream: Stream, run: list[Message]) -> list[Message]:
         for message in run:
@@ -115,7 +113,7 @@ class Delivery:
         except BridgeError as exc:
             self._log.fail([message for message in run if message.subject == subject], exc)
 
-    async def _send(self, session: Session, stream: Stream, run: list[Message], repeated: set[str]) -> None:
+    async def _send(self, session: Session, stream: Stream, run: list[Message]) -> None:
         parcels = self._parcels(run)
         pairs = list(zip(run, parcels, strict=True))
         publish = publish_batch if stream.takes_batches and len(parcels) > 1 else publish_window
@@ -123,7 +121,7 @@ class Delivery:
             await publish(session, parcels)
         finally:
             for message, parcel in pairs:
-                if parcel.duplicate and message.message_id not in repeated:
+                if parcel.duplicate and message.times_sent == 1:
                     parcel.refusal = BridgeError(f"{message.subject}: another message has the id {message.message_id}")
                 # If somebody else has written, the message gets another number.
                 if parcel.refusal and not isinstance(parcel.refusal, WrongSequenceError):
@@ -137,22 +135,22 @@ class Delivery:
         for message, parcel in pairs:
             if parcel.stored and not parcel.duplicate:
                 self._sequences.stored(message.subject, parcel.position or None)
-        for message, parcel in pairs:
-            if not parcel.stored or parcel.duplicate:
+            else:
                 self._sequences.doubt(message.subject)
         self._settle([message for message, parcel in pairs if parcel.stored and not message.settled])
 
     def _parcels(self, run: list[Message]) -> list[Parcel]:
         """Return what is published: each event numbered, the first of an execution only if nobody wrote since."""
-        counts: Counter[str] = Counter()
+        counts: dict[str, int] = {}
         parcels = []
         for message in run:
             subject, content, expected = message.subject, message.content, None
             if isinstance(content, EventDraft):
-                if not counts[subject]:
+                before = counts.get(subject, 0)
+                if not before:
                     expected = self._sequences.position(subject)
-                content = content.numbered(self._sequences.next_number(subject) + counts[subject])
-                counts[subject] += 1
+                content = content.numbered(self._sequences.next_number(subject) + before)
+                counts[subject] = before + 1
             parcels.append(Parcel(subject, content, headers(message.message_id, expected)))
         return parcels
 

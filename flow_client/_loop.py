@@ -92,6 +92,13 @@ class LoopThread:
         with self._lock:
             self._started().loop.call_soon_threadsafe(callback)
 
+    def keep(self, coroutine: Coroutine[Any, Any, ResultT]) -> asyncio.Task[ResultT]:
+        """Run a coroutine for as long as the thread does; called in the loop, which holds its tasks weakly itself."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        if self._serving is not None:
+            self._serving.keep(task)
+        return task
+
     def _submit(self, function: Callable[..., Coroutine[Any, Any, ResultT]], args: tuple[Any, ...]) -> Future[ResultT]:
         # Under the lock nothing is submitted behind the stop: it would never be answered.
         with self._lock:
@@ -134,6 +141,7 @@ class _Serving:
         self._selector = selectors.DefaultSelector()
         self.loop = asyncio.SelectorEventLoop(self._selector)
         self._calls: set[asyncio.Task[Any]] = set()
+        self._kept: set[asyncio.Task[Any]] = set()
         self._last: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
@@ -181,6 +189,10 @@ class _Serving:
         # A caller that gave up takes no exception, which asyncio would print.
         if not task.cancelled():
             task.exception()
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
 
     def refuse_own_thread(self) -> None:
         if threading.current_thread() is self._thread:

@@ -30,14 +30,14 @@ class Message:
         size: its bytes, roughly.
         waited_for: whether a caller waits for it; who waits is told of a failure, the others are counted.
         message_id: a name of its own, by which JetStream recognises a repetition.
-        sent: whether it may be stored.
+        times_sent: how often it was sent; from the first time on it may be stored.
         settled: whether it is stored or given up.
         error: why it was given up.
     """
 
     __slots__ = (
-        *("content", "error", "message_id", "number", "sent", "settled", "size", "stream", "subject", "waited_for"),
-        *("withdrawn",),
+        *("_latch", "content", "error", "message_id", "number", "settled", "size", "stream", "subject", "times_sent"),
+        *("waited_for", "withdrawn"),
     )
 
     def __init__(self, subject: str, content: bytes | EventDraft, *, waited_for: bool = False) -> None:
@@ -50,9 +50,24 @@ class Message:
             self.size = len(content)
         self.waited_for = waited_for
         self.message_id = ""
-        self.number = 0
-        self.sent = self.settled = self.withdrawn = False
+        self.number = self.times_sent = 0
+        self.settled = self.withdrawn = False
         self.error: BridgeError | ClientClosedError | None = None
+        # Not the log's condition: that would wake all who wait for anything, and takes longer.
+        self._latch = threading.Lock()
+        if waited_for:
+            self._latch.acquire()
+
+    def settle(self, error: BridgeError | ClientClosedError | None = None) -> None:
+        """Note that it is stored, or why it is given up, and wake the caller that waits for it."""
+        if not self.settled:
+            self.settled, self.error = True, error
+            if self.waited_for:
+                self._latch.release()
+
+    def wait(self, timeout: float) -> None:
+        """Wait until it is settled or the time is over. Only the one caller that it is `waited_for` by may, once."""
+        self._latch.acquire(timeout=timeout)
 
 
 class MessageLog:
@@ -102,11 +117,6 @@ class MessageLog:
             self._messages.append(message)
             return True
 
-    def wait_for(self, message: Message, timeout: float) -> None:
-        """Wait until the message is settled or the time is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: message.settled, timeout)
-
     def wait_for_all(self, timeout: float) -> bool:
         """Wait until all that was appended before is settled and return whether it is."""
         with self._changed:
@@ -118,7 +128,7 @@ class MessageLog:
         with self._changed:
             message.withdrawn = True
             self._shorten()
-            return not message.sent
+            return not message.times_sent
 
     def raise_failures(self, remark: str = "") -> None:
         """Raise an error that counts what was given up since the last call, if anything was."""
@@ -175,32 +185,30 @@ class MessageLog:
         with self._changed:
             sending = [message for message in run if not message.withdrawn]
             for message in sending:
-                message.sent = True
+                message.times_sent += 1
         return sending
 
     def in_doubt(self) -> list[Message]:
         """Return the messages that may be stored."""
         with self._changed:
-            return [message for message in self._messages if message.sent and not message.settled]
+            return [message for message in self._messages if message.times_sent and not message.settled]
 
     def settle(self, messages: Iterable[Message]) -> None:
         """Note that the messages are stored."""
         with self._changed:
             for message in messages:
-                message.settled = True
+                message.settle()
             self._shorten()
-            self._changed.notify_all()
 
     def fail(self, messages: Iterable[Message], error: BridgeError | ClientClosedError) -> None:
         """Give the messages up."""
         with self._changed:
             for message in messages:
-                message.settled, message.error = True, error
+                message.settle(error)
                 if not message.waited_for:
                     self._failed += 1
                     self._cause = self._cause or error
             self._shorten()
-            self._changed.notify_all()
 
     def fail_all(self, error: BridgeError) -> None:
         """Give everything up."""
@@ -210,7 +218,7 @@ class MessageLog:
     def fail_waiting(self, error: BridgeError) -> None:
         """Give up what callers wait for and what was never sent."""
         with self._changed:
-            self.fail([message for message in self._messages if message.waited_for and not message.sent], error)
+            self.fail([message for message in self._messages if message.waited_for and not message.times_sent], error)
 
     def _has_room(self, size: int) -> bool:
         if not self._messages:

@@ -10,7 +10,7 @@ import itertools
 import random
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nats import errors as nats_errors
 from nats.aio.client import Client
@@ -32,6 +32,8 @@ from flow_client._nats_store import HEADER_ALLOWANCE, read_last, read_next, stre
 from flow_client.errors import BridgeError, PayloadTooLargeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nats.aio.msg import Msg
 
     from flow_client._nats_exchange import Exchange
@@ -67,6 +69,7 @@ class Session:
         self._exchanges: dict[str, Exchange] = {}
         self._names = itertools.count(1)
         self._streams: dict[str, Stream] = {}
+        self._vigil = _Vigil(client)
 
     @classmethod
     async def open(cls, servers: Servers, timeout: float) -> Session:
@@ -118,7 +121,7 @@ class Session:
 
     async def listen(self) -> None:
         """Subscribe to the answers."""
-        await self.client.subscribe(f"{self._inbox}.>", cb=self._on_reply)
+        await self.client.subscribe(f"{self._inbox}.>", future=_Replies(self._on_reply))
 
     @property
     def max_payload(self) -> int:
@@ -163,21 +166,25 @@ class Session:
         token = str(next(self._names))
         self._exchanges[token] = exchange
         size = sum(len(parcel.payload) for parcel in exchange.parcels)
-        vigil = _Vigil(self.client, exchange, ATTEMPT_TIMEOUT + size / SLOWEST_RATE)
+        self._vigil.begin(exchange, ATTEMPT_TIMEOUT + size / SLOWEST_RATE)
         try:
             await exchange.publish(self.client, f"{self._inbox}.{token}")
             await exchange.over
         except FOREIGN as exc:
             raise DoubtError(str(exc) or type(exc).__name__) from exc
         finally:
-            vigil.end()
+            self._vigil.end()
             del self._exchanges[token]
 
-    async def _on_reply(self, message: Msg) -> None:
+    def _on_reply(self, message: Msg) -> None:
         token, *rest = message.subject[len(self._inbox) + 1 :].split(".")
         exchange = self._exchanges.get(token)
-        if exchange is not None:
+        if exchange is None:
+            return
+        try:
             exchange.on_reply(rest, read_answer(message))
+        except Exception as exc:  # noqa: BLE001 - whatever is wrong with it: what is raised here would end the reading
+            exchange.doubt(f"an answer is malformed ({exc!r}): {message.data[:200]!r}")
 
     def on_error(self, error: Exception) -> None:
         """Take note of what the server says about the connection, or of its end."""
@@ -189,24 +196,51 @@ class Session:
         await _drop(self.client)
 
 
-class _Vigil:
-    """Ends an exchange that loses its connection, or has no answer within each `patience` seconds."""
+class _Replies(asyncio.Future[Any]):
+    """Takes all messages of a subscription, at once as they are read: to nats-py it is the future of a single one.
 
-    def __init__(self, client: Client, exchange: Exchange, patience: float) -> None:
+    With a callback in its place nats-py queues them for a task: that takes longer, and what is too much is dropped.
+    """
+
+    def __init__(self, on_reply: Callable[[Msg], None]) -> None:
+        super().__init__()
+        self._on_reply = on_reply
+
+    def set_result(self, result: Msg) -> None:
+        self._on_reply(result)
+
+
+class _Vigil:
+    """Ends an exchange that loses its connection, or has no answer within each `patience` seconds.
+
+    It looks while exchanges go on, and rests from a look that finds none until the next one begins.
+    """
+
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._exchange = exchange
-        self._patience = patience
+        self._exchange: Exchange | None = None
+        self._patience = 0.0
         self._answers = 0
-        self._quiet = Deadline(patience)
-        self._look_later()
+        self._quiet = Deadline(0)
+        self._looking = False
+
+    def begin(self, exchange: Exchange, patience: float) -> None:
+        self._exchange, self._patience = exchange, patience
+        self._answers, self._quiet = exchange.answers, Deadline(patience)
+        if not self._looking:
+            self._look_later()
 
     def end(self) -> None:
-        self._timer.cancel()
+        self._exchange = None
 
     def _look_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(LOOK, self._look)
+        self._looking = True
+        asyncio.get_running_loop().call_later(LOOK, self._look)
 
     def _look(self) -> None:
+        self._looking = False
+        if self._exchange is None:
+            return
         if self._exchange.answers != self._answers:
             self._answers, self._quiet = self._exchange.answers, Deadline(self._patience)
         if self._client.is_closed:

@@ -29,10 +29,10 @@ async def publish_window(session: Session, parcels: list[Parcel]) -> None:
     """
     firsts = list({parcel.subject: parcel for parcel in reversed(parcels)}.values())
     await session.exchange(_Window(firsts))
+    if len(firsts) == len(parcels) or any(first.refusal or first.duplicate for first in firsts):
+        return
     sent = {id(parcel) for parcel in firsts}
-    rest = [parcel for parcel in parcels if id(parcel) not in sent]
-    if rest and not any(first.refusal or first.duplicate for first in firsts):
-        await session.exchange(_Window(rest))
+    await session.exchange(_Window([parcel for parcel in parcels if id(parcel) not in sent]))
 
 
 class _Window(Exchange):

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -22,11 +23,15 @@ class PathParameter:
     def check(self, value: object) -> str:
         """Return `value` as a path segment; raise `InvalidRequestError` when it is none."""
         text = str(value) if isinstance(value, (str, UUID)) else ""
-        if re.fullmatch(self.pattern, text):
+        if self._compiled.fullmatch(text):
             return text
         raise InvalidRequestError(
             f"{self.name} is {value!r}, which is no identifier; it must be a UUID or a string like {self.pattern}"
         )
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
 
 
 @dataclass(frozen=True)

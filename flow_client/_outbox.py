@@ -78,6 +78,7 @@ class Outbox:
         self._delivery = Delivery(self._log)
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
+        self._more = asyncio.Event()
         self._max_payload: int | None = None
         self._sessions = 0
         self._connecting: Deadline | None = None
@@ -116,7 +117,7 @@ class Outbox:
         deadline = Deadline(self._publish_timeout + (0 if self._sessions else self._connect_timeout))
         try:
             if self._log.append(message, deadline.seconds):
-                self._log.wait_for(message, max(deadline.remaining(), 0))
+                message.wait(max(deadline.remaining(), 0))
         finally:
             unsent = not message.settled and self._log.withdraw(message)
         if message.error is not None:
@@ -182,10 +183,17 @@ class Outbox:
 
     def _start(self) -> None:
         if self._task is None or self._task.done():
-            self._connecting = None
-            self._task = asyncio.ensure_future(self._deliver())
+            self._task = self._thread.keep(self._deliver())
+        self._more.set()
 
     async def _deliver(self) -> None:
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            self._connecting = None
+            await self._deliver_all()
+
+    async def _deliver_all(self) -> None:
         _unfinished.add(self)
         backoff = FIRST_BACKOFF
         while self._log.has_more():

@@ -1,11 +1,15 @@
 """Kills, freezes and refusals in the middle: nothing is lost, repeated or out of order."""
 
+import asyncio
+import contextlib
 import gc
 import json
 import random
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import nats
 import pytest
 from support.bus import Bus
 from support.freezing import frozen
@@ -161,6 +165,44 @@ def test_another_writer_during_an_outage_is_followed(tmp_path, mode, execution_i
             bridge.flush(20)
         events = read_events(server.url, execution_id)
         assert sorted(event["event_data"] for event in events) == ["another", "first", "last", "last", "last"]
+
+
+@contextlib.contextmanager
+def _answering(url, subject, answer):
+    """Answer whatever is published to a subject, as JetStream does."""
+    ready, over = threading.Event(), threading.Event()
+
+    async def listen():
+        connection = await nats.connect(url)
+
+        async def respond(message):
+            await connection.publish(message.reply, answer)
+
+        await connection.subscribe(subject, cb=respond)
+        await connection.flush()
+        ready.set()
+        await asyncio.to_thread(over.wait)
+        await connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        listening = threads.submit(asyncio.run, listen())
+        try:
+            assert ready.wait(5)
+            yield
+        finally:
+            over.set()
+            listening.result()
+
+
+@pytest.mark.parametrize("answer", [b"no JSON", b"[]", b"{}"])
+def test_an_answer_that_says_nothing_is_a_doubt(tmp_path, execution_id, answer, caplog):
+    with NatsServer(tmp_path) as server:
+        create_streams(server.url, "window", no_ack=True)
+        with _answering(server.url, "exec.output.*", answer), NatsBridge(server.url) as bridge:
+            bridge.push_execution_output(None, execution_id, "done")
+            assert bridge.stats().sessions == 2
+        assert [output["output"] for output in Bus(server.url).outputs(execution_id)] == ["done"]
+    assert "an answer is malformed" in caplog.text
 
 
 class _RestrictedServer(NatsServer):

@@ -146,9 +146,25 @@ def test_failures_are_counted_and_told_once_with_the_first_cause():
 def test_who_waits_for_a_message_is_told_and_nobody_else():
     log = _log()
     (message,) = _append(log, _message(waited_for=True))
+    waiting = threading.Thread(target=message.wait, args=(5,))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
     log.fail([message], BridgeError("refused"))
+    waiting.join(1)
+    assert not waiting.is_alive()
     log.raise_failures()
     assert str(message.error) == "refused"
+
+
+def test_a_message_is_settled_once():
+    log = _log()
+    (message,) = _append(log, _message(waited_for=True))
+    log.settle([message])
+    log.fail([message], BridgeError("too late"))
+    message.wait(0)
+    assert message.settled
+    assert message.error is None
 
 
 def test_waiting_for_all_means_all_that_was_there():
