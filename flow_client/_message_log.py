@@ -61,7 +61,8 @@ class Message:
     def settle(self, error: BridgeError | ClientClosedError | None = None) -> None:
         """Note that it is stored, or why it is given up, and wake the caller that waits for it."""
         if not self.settled:
-            self.settled, self.error = True, error
+            self.error = error
+            self.settled = True  # last: a caller whose time is over looks at both without a lock
             if self.waited_for:
                 self._latch.release()
 
