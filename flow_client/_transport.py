@@ -231,8 +231,8 @@ def _parse(request: Request, answer: HttpAnswer) -> Any:
     """Return the answer in the operation's type."""
     operation = request.operation
     try:
-        # An answer without a body says as much as null.
-        value = from_json(answer.content) if answer.content else None
+        # An answer without a body says as much as null. Values hardly repeat: thousands would be kept for nothing.
+        value = from_json(answer.content, cache_strings="keys") if answer.content else None
         if issubclass(operation.answer, BaseModel):
             return operation.answer.model_validate(value)
     except ValidationError as error:
