@@ -14,6 +14,7 @@ from flow_client._generated import operations
 from flow_client._operation import Operation
 from flow_client.local import problems
 from flow_client.local.auth import Authentication
+from flow_client.local.dispatch import LEVELS
 from flow_client.local.engine import Engine
 from flow_client.local.manifest import Manifest
 from flow_client.local.records import Record
@@ -42,10 +43,16 @@ class Caller:
     def submission(self, **what: Any) -> Submission:
         """Return the request to run a component, on the account of this caller."""
         claims = self.request.state.claims
+        if claims.level >= LEVELS:
+            message = (
+                f"Executions can be nested {LEVELS} levels deep here; {what['component_id']!r} would be one deeper."
+            )
+            raise HTTPException(422, message)
         return Submission(
             org_id=claims.org_id,
             workspace_id=claims.workspace_id,
             path=self.request.url.path,
+            level=claims.level,
             idempotency_key=self.idempotency_key,
             billing_txn_id=self.billing_txn_id,
             **what,

@@ -27,8 +27,7 @@ class Authentication:
         self._check_path(request.path_params, claims)
         request.state.claims = claims
         if claims.is_due_for_renewal:
-            lifetime = claims.expires_at - claims.issued_at
-            request.state.renewed_token = tokens.issue(self._key, claims.org_id, claims.workspace_id, lifetime)
+            request.state.renewed_token = tokens.renew(self._key, claims)
 
     def _check_path(self, path: dict[str, Any], claims: tokens.Claims) -> None:
         # 404 and not 403: whether somebody else's organisation exists is not the caller's to know.

@@ -1,4 +1,8 @@
-"""The work queue of executions that wait for a runner, by ring."""
+"""The work queue of executions that wait for a runner, by ring and level.
+
+What a caller submits is on level 0, and what an execution on level N submits is on level N + 1. A runner has slots for
+each level of its own, so an execution that waits for those it submitted never waits for its own slot.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +19,23 @@ if TYPE_CHECKING:
 STREAM = "EXEC_DISPATCH"
 ACK_WAIT = 5.0
 MAX_DELIVERIES = 3
+LEVELS = 10
+"""How deep executions may be nested: a component that submits itself without end must come to one."""
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 
 
-def subject(ring_id: str, execution_id: str) -> str:
-    """Return the subject of one execution; the runners of a ring take `subject(ring_id, "*")`."""
-    return f"exec.dispatch.{ring_id}.{execution_id}"
+def subject(ring_id: str, level: int | str, execution_id: str) -> str:
+    """Return the subject of one execution; the runners of a ring take `subject(ring_id, level, "*")`."""
+    return f"exec.dispatch.{ring_id}.{level}.{execution_id}"
 
 
-def consumer_name(ring_id: str) -> str:
-    """Return the name of the consumer that a ring's runners share."""
-    return f"ring-{ring_id}"
+def consumer_name(ring_id: str, level: int) -> str:
+    """Return the name of the consumer that a ring's runners share for one level."""
+    return f"ring-{ring_id}-{level}"
 
 
 def consumer_config() -> ConsumerConfig:
-    """Return the settings of a ring's consumer.
+    """Return the settings of such a consumer.
 
     It redelivers without limit: JetStream would only stop at one and leave the execution running for ever, so the
     runner counts the deliveries and ends it as dead letter.
@@ -40,7 +46,7 @@ def consumer_config() -> ConsumerConfig:
 async def ensure_dispatch(js: JetStreamContext) -> None:
     """Create the work queue unless it exists."""
     await ensure_stream(
-        js, StreamConfig(name=STREAM, subjects=[subject("*", "*")], retention=RetentionPolicy.WORK_QUEUE)
+        js, StreamConfig(name=STREAM, subjects=[subject("*", "*", "*")], retention=RetentionPolicy.WORK_QUEUE)
     )
 
 

@@ -38,6 +38,7 @@ class Record:
     lifecycle_event: str
     billing_txn_id: str
     created_at: str
+    level: int = 0
     status: str = "pending"
     dispatched_at: str | None = None
     started_at: str | None = None

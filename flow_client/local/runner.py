@@ -34,11 +34,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Runner:
-    """Runs at most `max_workers` executions at a time."""
+    """Runs at most `max_workers` executions of each level at a time."""
 
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
-        self._slots = asyncio.Semaphore(workshop.settings.max_workers)
         self._deliveries: dict[str, Delivery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -47,16 +46,18 @@ class Runner:
         await watch(self._workshop.js, self._on_change)
 
     async def take(self, subscription: JetStreamContext.PullSubscription) -> None:
-        """Take executions until cancelled."""
+        """Take the executions of one level until cancelled."""
+        slots = asyncio.Semaphore(self._workshop.settings.max_workers)
         while True:
-            await self._slots.acquire()
+            await slots.acquire()
             message = await _next_message(subscription)
             if message is None or execution_id_of(message) in self._deliveries:
-                self._slots.release()  # a second delivery of what runs here already: the first keeps it alive
+                slots.release()  # a second delivery of what runs here already: the first keeps it alive
                 continue
             delivery = Delivery(message, self._workshop)
             self._deliveries[delivery.execution_id] = delivery
             task = asyncio.create_task(self._process(delivery))
+            task.add_done_callback(lambda _: slots.release())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -74,7 +75,6 @@ class Runner:
             _logger.exception("%s could not be run", delivery.execution_id)
         finally:
             del self._deliveries[delivery.execution_id]
-            self._slots.release()
 
     async def _on_change(self, message: Msg) -> None:
         delivery = self._deliveries.get(execution_id_of(message))
@@ -101,7 +101,7 @@ async def run(settings: ServiceSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     settings.log_folder.mkdir(parents=True, exist_ok=True)
     connection = await connect(settings.nats_url, "flow-local-runner")
-    with ThreadPoolExecutor(settings.max_workers, "worker") as threads:
+    with ThreadPoolExecutor(settings.max_workers * dispatch.LEVELS, "worker") as threads:
         js = connection.jetstream()
         executions = await Executions.open(js)
         runner = Runner(Workshop(js, executions, load(settings.components), settings, threads))
@@ -110,28 +110,36 @@ async def run(settings: ServiceSettings) -> None:
     await asyncio.wait_for(connection.close(), _CLOSE_TIMEOUT)
 
 
-async def _subscribe(js: JetStreamContext, ring_id: str) -> JetStreamContext.PullSubscription:
+async def _subscribe(js: JetStreamContext, ring_id: str) -> list[JetStreamContext.PullSubscription]:
     await dispatch.ensure_dispatch(js)
-    return await js.pull_subscribe(
-        dispatch.subject(ring_id, "*"),
-        durable=dispatch.consumer_name(ring_id),
-        stream=dispatch.STREAM,
-        config=dispatch.consumer_config(),
-    )
+    return [
+        await js.pull_subscribe(
+            dispatch.subject(ring_id, level, "*"),
+            durable=dispatch.consumer_name(ring_id, level),
+            stream=dispatch.STREAM,
+            config=dispatch.consumer_config(),
+        )
+        for level in range(dispatch.LEVELS)
+    ]
 
 
-async def _take_until(stopped: asyncio.Event, runner: Runner, subscription: JetStreamContext.PullSubscription) -> None:
-    taking = asyncio.create_task(runner.take(subscription))
+async def _take_until(
+    stopped: asyncio.Event, runner: Runner, subscriptions: list[JetStreamContext.PullSubscription]
+) -> None:
+    taking = {asyncio.create_task(runner.take(subscription)) for subscription in subscriptions}
     stopping = asyncio.create_task(stopped.wait())
     announce({})
-    await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    taking.cancel()
+    await asyncio.wait({*taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    failed = {task for task in taking if task.done()}
+    for task in taking - failed:
+        task.cancel()
     # A fetch that is still waiting at the server would get back what is given back.
-    await subscription.unsubscribe()
+    for subscription in subscriptions:
+        await subscription.unsubscribe()
     await runner.give_back()
-    if not stopped.is_set():
-        stopping.cancel()
-        await taking  # it ended by an error of its own: let that be seen
+    stopping.cancel()
+    for task in failed:
+        await task  # it ended by an error of its own: let that be seen
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class InputNotJsonError(ValueError):
 
 @dataclass(frozen=True)
 class Submission:
-    """A request to run a component. `body` is the request as it came, `path` where it came to."""
+    """A request to run a component. `body` is the request as it came, `path` where it came to; see `dispatch` for `level`."""
 
     org_id: str
     workspace_id: str
@@ -53,6 +53,7 @@ class Submission:
     input_data: Any = field(repr=False)
     config: dict[str, Any] = field(repr=False)
     body: dict[str, Any] = field(repr=False)
+    level: int = 0
     idempotency_key: str | None = None
     billing_txn_id: str | None = None
 
@@ -69,6 +70,7 @@ class Submission:
             lifecycle_event=self.lifecycle_event,
             billing_txn_id=self.billing_txn_id or str(uuid.uuid4()),
             created_at=now(),
+            level=self.level,
         )
 
     def input_message(self) -> bytes:
@@ -159,6 +161,7 @@ class Submissions:
     async def _enqueue(self, record: Record, message: bytes) -> Record:
         execution_id = record.execution_id
         await dispatch.publish_once(self._js, EXECUTION_INPUT_SUBJECT.format(execution_id=execution_id), message)
-        await dispatch.publish_once(self._js, dispatch.subject(record.ring_id, execution_id), execution_id.encode())
+        place = dispatch.subject(record.ring_id, record.level, execution_id)
+        await dispatch.publish_once(self._js, place, execution_id.encode())
         queued = await self._executions.change(execution_id, lambda current: current.with_status("queued"))
         return queued or record

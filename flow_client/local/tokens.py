@@ -19,12 +19,16 @@ class TokenError(ValueError):
 
 @dataclass(frozen=True)
 class Claims:
-    """Whom a token speaks for, and when it was issued and ends, in seconds since the epoch."""
+    """Whom a token speaks for, and when it was issued and ends, in seconds since the epoch.
+
+    `level` is that of the executions that its bearer submits: 0 unless the bearer is an execution's worker.
+    """
 
     org_id: str
     workspace_id: str
     issued_at: float
     expires_at: float
+    level: int = 0
 
     @property
     def is_due_for_renewal(self) -> bool:
@@ -32,11 +36,18 @@ class Claims:
         return self.expires_at - time.time() < RENEW_WHEN_LEFT * (self.expires_at - self.issued_at)
 
 
-def issue(key: str, org_id: str, workspace_id: str, expires_in: float = DEFAULT_LIFETIME) -> str:
+def issue(key: str, org_id: str, workspace_id: str, expires_in: float = DEFAULT_LIFETIME, level: int = 0) -> str:
     """Return a token for the workspace that ends in `expires_in` seconds; it has ended if that is not above 0."""
     now = time.time()
-    claims = {"iss": ISSUER, "iat": now, "exp": now + expires_in, "org_id": org_id, "workspace_id": workspace_id}
+    times = {"iat": now, "exp": now + expires_in}
+    claims = {"iss": ISSUER, **times, "org_id": org_id, "workspace_id": workspace_id, "level": level}
     return jwt.encode(claims, key, algorithm=_ALGORITHM)
+
+
+def renew(key: str, claims: Claims) -> str:
+    """Return a token for the same bearer, with as long a life as that of `claims` had."""
+    lifetime = claims.expires_at - claims.issued_at
+    return issue(key, claims.org_id, claims.workspace_id, lifetime, claims.level)
 
 
 def verify(key: str, token: str) -> Claims:
@@ -51,8 +62,8 @@ def verify(key: str, token: str) -> Claims:
             key,
             algorithms=[_ALGORITHM],
             issuer=ISSUER,
-            options={"require": ["exp", "iat", "org_id", "workspace_id"]},
+            options={"require": ["exp", "iat", "org_id", "workspace_id", "level"]},
         )
     except jwt.InvalidTokenError as exc:
         raise TokenError(f"The token is not valid: {exc}") from exc
-    return Claims(str(claims["org_id"]), str(claims["workspace_id"]), claims["iat"], claims["exp"])
+    return Claims(str(claims["org_id"]), str(claims["workspace_id"]), claims["iat"], claims["exp"], claims["level"])

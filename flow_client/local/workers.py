@@ -41,10 +41,11 @@ def base_environment(folder: Path) -> dict[str, str]:
 def environment(record: Record, component: Component, folder: Path, settings: ServiceSettings) -> dict[str, str]:
     """Return the environment of the worker that runs the execution of `record`."""
     lifetime = record.timeout_seconds + _TOKEN_MARGIN
+    token = tokens.issue(settings.signing_key, record.org_id, record.workspace_id, lifetime, record.level + 1)
     return {
         **base_environment(folder),
         "PLATFORM_API_URL": settings.api_url,
-        "AUTH_TOKEN": tokens.issue(settings.signing_key, record.org_id, record.workspace_id, lifetime),
+        "AUTH_TOKEN": token,
         "ORG_ID": record.org_id,
         "WORKSPACE_ID": record.workspace_id,
         "NATS_URL": settings.nats_url,
@@ -52,5 +53,6 @@ def environment(record: Record, component: Component, folder: Path, settings: Se
         "DEPLOYMENT_ID": deployment_id(record.kind, record.component_id),
         "PARENT_BILLING_TXN_ID": record.billing_txn_id,
         "LIFECYCLE_EVENT": record.lifecycle_event,
+        "RING_ID": record.ring_id,
         **component.env,
     }

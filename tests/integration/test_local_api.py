@@ -148,6 +148,7 @@ def test_worker_gets_a_containers_environment_and_no_more(caller, platform, monk
     assert environment["MODEL"] == "small"
     assert environment["PLATFORM_API_URL"] == platform.base_url
     assert (environment["ORG_ID"], environment["WORKSPACE_ID"]) == (platform.org_id, platform.workspace_id)
+    assert environment["RING_ID"] == platform.ring_id
     assert environment["DEPLOYMENT_ID"]
     assert environment["NATS_URL"] == platform.nats_url
     assert not [name for name in environment if name.startswith(("FLOW_LOCAL", "PYTEST", "VIRTUAL_ENV"))]
@@ -322,7 +323,7 @@ def test_unusable_body_is_refused_with_the_place(caller, kind, change, place):
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity"])
 def test_number_that_json_has_not_is_refused(caller, number):
-    body = '{"input_data": {"x": %s}, "config": {}, "lifecycle_event": "w", "ring_id": "local-ring", '
+    body = '{"input_data": {"x": %s}, "config": {}, "lifecycle_event": "w", "ring_id": "ring-1", '
     answer = caller.session.post(
         f"{caller.workspace}/workflows/sleep/executions",
         data=body % number + '"timeout_seconds": 1}',

@@ -56,6 +56,29 @@ def spawn(task):
     time.sleep(task.input_data.get("seconds", 600))
 
 
+def nest(task):
+    """Run as many executions inside each other as `levels` says, and return how many there were."""
+    levels = task.input_data["levels"]
+    if levels == 1:
+        return 1
+    record = task.client.execute_workflow("nest", {"levels": levels - 1}, ring_id=os.environ["RING_ID"])
+    return 1 + record.raise_for_status().output
+
+
+def add_inline(task):
+    return task.client.execute_transform("total", task.input_data["numbers"], None)
+
+
+def crowd(task):
+    """Return how many workers of this component run now."""
+    here = Path(task.input_data["folder"]) / str(os.getpid())
+    here.touch()
+    time.sleep(task.input_data.get("seconds", 0.1))
+    count = len(list(here.parent.iterdir()))
+    here.unlink()
+    return count
+
+
 def answer(task):
     return {"text": f"Hello {task.input_data.get('name', 'you')}"}
 
