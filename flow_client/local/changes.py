@@ -64,7 +64,7 @@ async def watch(js: JetStreamContext, callback: Callable[[Msg], object]) -> None
     """Call the coroutine function `callback` with every change of a record from now on."""
     await js.subscribe(
         records.CHANGES_SUBJECT,
-        stream=f"KV_{records.BUCKET}",
+        stream=records.BUCKET_STREAM,
         cb=callback,  # type: ignore[arg-type]
         ordered_consumer=True,
         deliver_policy=DeliverPolicy.NEW,

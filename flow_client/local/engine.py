@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
+from flow_client.local.announcements import Announcements
 from flow_client.local.changes import Changes
 from flow_client.local.outcomes import Outcomes
 from flow_client.local.records import Executions, Record, moment
@@ -38,6 +39,7 @@ class Engine:
         executions = await Executions.open(js)
         engine = cls(js, executions, await Submissions.open(connection, js, executions))
         await Outcomes(js, executions).start()
+        await Announcements(js).start()
         await engine._changes.start(js)
         return engine
 

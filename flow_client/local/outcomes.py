@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
 from pydantic import ValidationError
 
 from flow_client._generated.operations import EXECUTION_OUTPUT_SUBJECT, EXECUTION_STATUS_UPDATE_SUBJECT
+from flow_client.local.announcements import announce
 from flow_client.local.changes import execution_id_of
+from flow_client.local.consuming import consume
 from flow_client.local.streams import OUTPUT_STREAM, STATUS_STREAM, every
 from flow_client.models import ExecutionOutput, ExecutionStatusUpdate
 
@@ -22,13 +23,11 @@ if TYPE_CHECKING:
 
     from flow_client.local.records import Executions, Record
 
-_GROUP = "platform"
-_ACK_WAIT = 10.0
 _logger = logging.getLogger(__name__)
 
 
 class Outcomes:
-    """Consumers of statuses and outputs that all API processes share. Handling a message twice changes nothing."""
+    """Consumers of statuses and outputs that all API processes share."""
 
     def __init__(self, js: JetStreamContext, executions: Executions) -> None:
         self._js = js
@@ -36,18 +35,8 @@ class Outcomes:
 
     async def start(self) -> None:
         """Begin to consume, from the first message that was never handled."""
-        for stream, subject, handle in (
-            (STATUS_STREAM, EXECUTION_STATUS_UPDATE_SUBJECT, self._on_status),
-            (OUTPUT_STREAM, EXECUTION_OUTPUT_SUBJECT, self._on_output),
-        ):
-            await self._js.subscribe(
-                every(subject),
-                queue=_GROUP,
-                stream=stream,
-                cb=handle,
-                manual_ack=True,
-                config=ConsumerConfig(ack_wait=_ACK_WAIT),
-            )
+        await consume(self._js, STATUS_STREAM, every(EXECUTION_STATUS_UPDATE_SUBJECT), self._on_status)
+        await consume(self._js, OUTPUT_STREAM, every(EXECUTION_OUTPUT_SUBJECT), self._on_output)
 
     async def _on_status(self, message: Msg) -> None:
         try:
@@ -56,13 +45,23 @@ class Outcomes:
             _logger.warning("%s is not a status update: %s", message.subject, exc)
         else:
             if update.status.lower() == "running":
-                await self._on_running(execution_id_of(message), update.timestamp)
+                await self._on_running(message, update.timestamp)
         await message.ack()
 
-    async def _on_running(self, execution_id: str, at: datetime) -> None:
-        await self._executions.change(
-            execution_id, lambda record: record.with_status("running", started_at=record.started_at or _text(at))
+    async def _on_running(self, message: Msg, at: datetime) -> None:
+        record = await self._executions.change(
+            execution_id_of(message),
+            lambda record: record.with_status("running", started_at=record.started_at or _text(at)),
         )
+        if record is not None and record.is_terminal:
+            await self._announce_after(message, record)
+
+    async def _announce_after(self, message: Msg, record: Record) -> None:
+        """Publish a terminal status again behind a `running` that came late: readers look at the last status."""
+        sequence = message.metadata.sequence.stream
+        last = await self._js.get_msg(STATUS_STREAM, subject=message.subject, direct=True)
+        if last.seq == sequence:
+            await announce(self._js, record, f"after-{sequence}")
 
     async def _on_output(self, message: Msg) -> None:
         execution_id = execution_id_of(message)

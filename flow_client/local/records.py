@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
-from flow_client._generated.operations import EXECUTION_STATUS_UPDATE_SUBJECT
 from flow_client._model import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from nats.js.kv import KeyValue
 
 BUCKET = "EXECUTIONS"
+BUCKET_STREAM = f"KV_{BUCKET}"
 CHANGES_SUBJECT = f"$KV.{BUCKET}.*"
 _ORDER = ("pending", "queued", "running")
 
@@ -83,16 +83,15 @@ def moment(text: str) -> datetime:
 
 
 class Executions:
-    """The bucket of records. A terminal record is final, and its status is published for those who follow events."""
+    """The bucket of records. A terminal record is final."""
 
-    def __init__(self, js: JetStreamContext, bucket: KeyValue) -> None:
-        self._js = js
+    def __init__(self, bucket: KeyValue) -> None:
         self._bucket = bucket
 
     @classmethod
     async def open(cls, js: JetStreamContext) -> Executions:
         """Return the bucket, created if there is none."""
-        return cls(js, await js.create_key_value(bucket=BUCKET, direct=True))
+        return cls(await js.create_key_value(bucket=BUCKET, direct=True))
 
     async def create(self, record: Record) -> bool:
         """Store a new record; return False, and change nothing, if the execution has one already."""
@@ -123,15 +122,7 @@ class Executions:
                 await self._bucket.update(execution_id, changed.to_bytes(), last=revision)
             except KeyWrongLastSequenceError:
                 continue
-            if changed.is_terminal:
-                await self._announce(changed)
             return changed
-
-    async def _announce(self, record: Record) -> None:
-        await self._js.publish(
-            EXECUTION_STATUS_UPDATE_SUBJECT.format(execution_id=record.execution_id),
-            json.dumps({"execution_id": record.execution_id, "status": record.status, "timestamp": now()}).encode(),
-        )
 
     async def _read(self, execution_id: str) -> tuple[Record | None, int]:
         try:

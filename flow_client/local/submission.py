@@ -40,7 +40,10 @@ class InputNotJsonError(ValueError):
 
 @dataclass(frozen=True)
 class Submission:
-    """A request to run a component. `body` is the request as it came, `path` where it came to; see `dispatch` for `level`."""
+    """A request to run a component. `body` is the request as it came, `path` where it came to.
+
+    `dispatch` says what `level` is.
+    """
 
     org_id: str
     workspace_id: str

@@ -1,4 +1,4 @@
-"""Executions that wait for executions that they submitted: none of them starves, and none of them floods the machine."""
+"""Executions that wait for executions that they submitted: none starves, and none floods the machine."""
 
 from functools import partial
 
