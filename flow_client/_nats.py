@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nats import errors as nats_errors
-from nats.aio.client import Client
 from nats.js import errors as js_errors
 
 from flow_client._log import logger
+from flow_client._nats_transport import TlsMissingError, new_client
 from flow_client.errors import (
     BridgeError,
     BridgeTimeoutError,
@@ -21,6 +21,7 @@ from flow_client.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from nats.aio.client import Client
     from nats.js import JetStreamContext
 
     from flow_client._deadline import Deadline
@@ -70,6 +71,7 @@ class Connection:
         self._stands = False
         self._refusal: asyncio.Future[None] | None = None
         self._last_error: Exception | None = None
+        self._without_tls: set[str] = set()
         self.generation = 0
         """How often the connection was made: what was under way before it changed may be lost."""
 
@@ -161,7 +163,8 @@ class Connection:
             await close_client(client, timeout)
 
     async def _open(self) -> Client:
-        client = Client()
+        client = new_client(self._servers)
+        self._without_tls.clear()
         self._refusal = asyncio.get_running_loop().create_future()
         opening = asyncio.ensure_future(client.connect(**self._options()))
         try:
@@ -197,6 +200,8 @@ class Connection:
 
     def _not_connected(self) -> BridgeError:
         if self._refusal is not None and self._refusal.done():
+            if isinstance(self._last_error, TlsMissingError):
+                return BridgeError(f"cannot connect to NATS: {self._last_error}")
             return BridgeError(f"NATS at {self._servers} refuses the client{self._because()}")
         return BridgeTimeoutError(
             f"no NATS server at {self._servers} answered within {self._connect_timeout:g} s{self._because()}"
@@ -209,8 +214,15 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         self._last_error = error
         logger.debug("NATS: %s", error or type(error).__name__)
-        if "authorization violation" in str(error).lower() and self._refusal and not self._refusal.done():
+        if self._is_final(error) and self._refusal and not self._refusal.done():
             self._refusal.set_result(None)
+
+    def _is_final(self, error: Exception) -> bool:
+        """Return whether there is no use in trying the other servers, or none of them speaks TLS."""
+        if isinstance(error, TlsMissingError):
+            self._without_tls.add(error.server)
+            return len(self._without_tls) >= len(self._servers.urls)
+        return "authorization violation" in str(error).lower()
 
     async def _on_disconnect(self) -> None:
         # An attempt to connect that is given up is no connection that was lost.
@@ -280,7 +292,10 @@ async def _abandon(client: Client, opening: asyncio.Future[None]) -> None:
 
 
 async def close_client(client: Client, timeout: float) -> None:
-    """Close the client, not waiting for more than `timeout` seconds."""
+    """Close the client, not waiting for more than `timeout` seconds. What was not sent yet is dropped."""
+    # nats-py would send it on its way out, to whatever server it is about to connect to.
+    client._pending.clear()  # noqa: SLF001
+    client._pending_data_size = 0  # noqa: SLF001
     try:
         # Not drain(): it raises while reconnecting, and leaves the client open on a server that hangs.
         await asyncio.wait_for(client.close(), timeout)

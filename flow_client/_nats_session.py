@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nats import errors as nats_errors
-from nats.aio.client import Client
 
 from flow_client._deadline import Deadline
 from flow_client._log import logger
@@ -29,11 +28,13 @@ from flow_client._nats import (
 from flow_client._nats_exchange import DoubtError, read_answer
 from flow_client._nats_questions import LOOK, ask
 from flow_client._nats_store import HEADER_ALLOWANCE, read_last, read_next, stream_of
+from flow_client._nats_transport import TlsMissingError, new_client
 from flow_client.errors import BridgeError, PayloadTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nats.aio.client import Client
     from nats.aio.msg import Msg
 
     from flow_client._nats_exchange import Exchange
@@ -76,10 +77,11 @@ class Session:
         """Connect to one of the servers.
 
         Raises:
-            ClientRefusedError: a server refuses the client.
+            ClientRefusedError: a server refuses the client, or none of them offers the TLS that is required.
             DoubtError: none of them answered in time.
         """
         reasons: list[str] = []
+        without_tls = 0
         for url in random.sample(servers.urls, len(servers.urls)):
             callbacks = _Callbacks()
             try:
@@ -87,12 +89,15 @@ class Session:
             except FOREIGN as exc:
                 if "authorization violation" in str(exc).lower():
                     raise ClientRefusedError(f"NATS at {servers} refuses the client: {exc}") from exc
+                without_tls += isinstance(exc, TlsMissingError)
                 reasons.append(str(callbacks.last or exc) or type(exc).__name__)
+        if without_tls == len(servers.urls):
+            raise ClientRefusedError(f"cannot connect to NATS: {', '.join(reasons)}")
         raise DoubtError(", ".join(reasons))
 
     @classmethod
     async def _connect(cls, url: str, servers: Servers, timeout: float, callbacks: _Callbacks) -> Session:
-        client = Client()
+        client = new_client(servers)
         connecting = client.connect(
             servers=[url],
             **servers.login(),
@@ -265,7 +270,8 @@ class _Callbacks:
             self.session.on_error(error)
 
     async def on_end(self) -> None:
-        await self.on_error(nats_errors.ConnectionClosedError())
+        if self.session is not None:
+            self.session.on_error(nats_errors.ConnectionClosedError())
 
 
 def too_large(size: int, limit: int) -> PayloadTooLargeError:
@@ -274,9 +280,6 @@ def too_large(size: int, limit: int) -> PayloadTooLargeError:
 
 
 async def _drop(client: Client) -> None:
-    # nats-py flushes before it closes, to a server that hangs for as long as that hangs: it has no other way.
-    client._pending.clear()  # noqa: SLF001
-    client._pending_data_size = 0  # noqa: SLF001
     writer = getattr(client._transport, "_io_writer", None)  # noqa: SLF001
     if writer is not None:
         writer.transport.abort()

@@ -43,6 +43,11 @@ class Servers:
     def __str__(self) -> str:
         return ",".join(self.urls)
 
+    @property
+    def require_tls(self) -> bool:
+        """Whether TLS is required of all servers: one `tls://` URL says so, as they all get the same credentials."""
+        return self.tls is not None or any(url.startswith("tls://") for url in self.urls)
+
     def login(self) -> dict[str, Any]:
         """Return what nats-py's `connect` takes to prove who we are.
 
@@ -85,7 +90,7 @@ def resolve_servers(nats_url: str | None, environ: Mapping[str, str] | None = No
 
     The first credentials that stand in a URL are used for all servers, those that a cluster makes known later too.
     `NATS_CREDS` and `NATS_NKEY_SEED` name files that stand in for them; `NATS_CA`, `NATS_CERT` and `NATS_KEY` are for
-    TLS.
+    TLS. With `NATS_CA`, `NATS_CERT` or one `tls://` URL, TLS is required of all servers.
 
     Raises:
         ConfigurationError: there is no URL, or one is unusable, or a file is not there. The message does not repeat a

@@ -1,11 +1,10 @@
-"""Who the bridge is to NATS: credentials in files and TLS, on real servers that ask for them."""
+"""The credentials of a bridge, in files, on real servers that ask for them."""
 
 import base64
 import hashlib
 import json
 import logging
 import os
-import subprocess
 import time
 import uuid
 
@@ -138,63 +137,6 @@ def test_without_the_credentials_the_server_refuses(server, creds):
     url = server(creds[1])
     with pytest.raises(BridgeError, match="refuses"):
         publish(url)
-
-
-@pytest.fixture
-def certificates(tmp_path):
-    """A certificate authority, and the certificates of a server and of a client."""
-    folder = tmp_path / "certificates"
-    folder.mkdir()
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=30)
-
-    new_key = ("-newkey", "rsa:2048", "-nodes", "-keyout")
-    openssl("req", "-x509", *new_key, "ca.key", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    for name in ("server", "client"):
-        openssl("req", *new_key, f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-        openssl("x509", "-req", "-in", f"{name}.csr", *signing, "-out", f"{name}.pem")
-    return folder
-
-
-@pytest.fixture
-def tls_url(server, certificates, monkeypatch):
-    """A server that asks for the client's certificate, and an environment that has it."""
-    url = server(
-        {
-            "authorization": {},
-            "tls": {
-                "cert_file": str(certificates / "server.pem"),
-                "key_file": str(certificates / "server.key"),
-                "ca_file": str(certificates / "ca.pem"),
-                "verify": True,
-            },
-        }
-    )
-    for variable, name in {"NATS_CA": "ca.pem", "NATS_CERT": "client.pem", "NATS_KEY": "client.key"}.items():
-        monkeypatch.setenv(variable, str(certificates / name))
-    return url.replace("nats://", "tls://")
-
-
-def test_certificates_open_a_server_with_tls(tls_url):
-    with NatsBridge(tls_url) as bridge:
-        create_streams(tls_url, login={"tls": bridge._servers.tls.context()})
-    assert publish(tls_url) == [1, 2]
-
-
-def test_a_client_without_its_certificate_is_not_let_in(tls_url, monkeypatch):
-    monkeypatch.delenv("NATS_CERT")
-    monkeypatch.delenv("NATS_KEY")
-    with pytest.raises(BridgeError), NatsBridge(tls_url, connect_timeout=2, publish_timeout=3) as bridge:
-        bridge.publish_execution_status(EXECUTION, "running")
-
-
-def test_a_server_that_nobody_vouches_for_is_not_trusted(tls_url, monkeypatch, certificates):
-    monkeypatch.setenv("NATS_CA", str(certificates / "client.pem"))
-    with pytest.raises(BridgeError), NatsBridge(tls_url, connect_timeout=2, publish_timeout=3) as bridge:
-        bridge.publish_execution_status(EXECUTION, "running")
 
 
 @pytest.mark.parametrize("variable", ["NATS_CREDS", "NATS_NKEY_SEED", "NATS_CA", "NATS_CERT"])

@@ -20,6 +20,13 @@ def test_one_server_or_a_cluster(url, addresses):
     assert resolve_servers(url).urls == addresses
 
 
+@pytest.mark.parametrize(
+    ("url", "required"), [("nats://a,nats://b", False), ("tls://a", True), ("nats://a,tls://b", True)]
+)
+def test_one_tls_url_requires_tls_of_all(url, required):
+    assert resolve_servers(url).require_tls is required
+
+
 def test_credentials_are_decoded_and_shown_nowhere():
     servers = resolve_servers("nats://one,nats://us%40er:p%3Aw@two")
     assert (servers.user, servers.password, servers.token) == ("us@er", "p:w", None)
