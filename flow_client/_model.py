@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from flow_client.errors import PlatformExecutionError
 
@@ -20,13 +21,35 @@ class FlowModel(BaseModel):
 
     model_config = ConfigDict(defer_build=True)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as a JSON object, those that only the platform knows included; times are ISO 8601 text.
+
+        What was free JSON is handed on as it came, not copied.
+        """
+        # Not `model_dump`: it turns NaN into null and refuses what is nested deeper than some 200 levels.
+        return {name: _as_json(value) for name, value in {**vars(self), **(self.model_extra or {})}.items()}
+
+
+class OwnAnswer(FlowModel):
+    """An answer that the platform words as it likes: one that is no JSON object is the field `body`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_body(cls, body: Any) -> Any:
+        if isinstance(body, dict):
+            return body
+        return {} if body is None else {"body": body}
+
 
 class RecordMethods(FlowModel):
     """What an execution's record can be asked."""
 
-    execution_id: str
-    status: str
-    error: Any = None
+    if TYPE_CHECKING:  # the fields are generated, and keep the order of the specification
+        execution_id: str
+        status: str
+        error: Any
+        started_at: datetime | None
+        finished_at: datetime | None
 
     @property
     def is_terminal(self) -> bool:
@@ -37,6 +60,17 @@ class RecordMethods(FlowModel):
     def is_completed(self) -> bool:
         """Whether the execution has ended well."""
         return self.status.lower() == "completed"
+
+    @property
+    def duration(self) -> float | None:
+        """The seconds that the execution ran, from `started_at` to `finished_at`, without the waiting before.
+
+        None while one of them is not known, and where the platform's clocks differ so much that it began after its end.
+        """
+        started, finished = _in_utc(self.started_at), _in_utc(self.finished_at)
+        if started is None or finished is None or finished < started:
+            return None
+        return (finished - started).total_seconds()
 
     def raise_for_status(self, *, idempotency_key: str | None = None) -> Self:
         """Return the record if the execution has completed.
@@ -62,6 +96,24 @@ class RecordMethods(FlowModel):
         from flow_client._html import record_card  # noqa: PLC0415 - only notebooks need it
 
         return record_card(self)
+
+
+def _as_json(value: Any) -> Any:
+    """Return a field's value as JSON has it: models and times are objects of Python."""
+    if isinstance(value, FlowModel):
+        return value.to_dict()
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, list) and value and isinstance(value[0], FlowModel):
+        return [item.to_dict() for item in value]
+    return value
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    """Return a moment with its offset; one that has none is in UTC, and the year 1 stands for no time."""
+    if moment is None or moment.year <= 1:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
 
 
 def _said(error: Any) -> Any:

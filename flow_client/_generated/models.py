@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, RootModel
 
-from flow_client._model import FlowModel, RecordMethods
+from flow_client._model import FlowModel, OwnAnswer, RecordMethods
 
 
 class Id(RootModel[str]):
@@ -153,6 +153,22 @@ class ExecutionAccepted(FlowModel):
     """
 
 
+class ExecutionCancellation(OwnAnswer):
+    """The answer to a request for cancellation, in the platform's own form."""
+
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    execution_id: Any = None
+    """
+    The execution's id.
+    """
+    status: Any = None
+    """
+    Where the execution stands.
+    """
+
+
 class ExecutionRecord(RecordMethods):
     """An execution as the platform knows it."""
 
@@ -167,27 +183,27 @@ class ExecutionRecord(RecordMethods):
     """
     Where an execution stands, in any letter case. A status that is not listed is not terminal.
     """
-    output: Any | None = None
+    output: Any = None
     """
     What the component returned.
     """
-    error: Any | None = None
+    error: Any = None
     """
     What went wrong: text, or an object with type, message and traceback.
     """
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     """
     What the execution consumed.
     """
-    messages: list[Any] | None = None
+    messages: Any = None
     """
     The conversation, where the component has one.
     """
-    state: dict[str, Any] | None = None
+    state: Any = None
     """
     The state that the component leaves behind.
     """
-    metrics: dict[str, Any] | None = None
+    metrics: Any = None
     """
     The platform's measurements.
     """
@@ -215,11 +231,11 @@ class AgentCallResponse(FlowModel):
     """
     What the agent returned.
     """
-    usage: dict[str, Any] | None = None
+    usage: Any = None
     """
     What the call consumed.
     """
-    messages: list[Any] | None = None
+    messages: Any = None
     """
     The conversation.
     """

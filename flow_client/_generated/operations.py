@@ -70,7 +70,7 @@ GET_EXECUTION_STATUS: Operation[models.ExecutionRecord] = Operation(
 )
 "Read the status record of an execution."
 
-CANCEL_EXECUTION: Operation[Any] = Operation(
+CANCEL_EXECUTION: Operation[models.ExecutionCancellation] = Operation(
     operation_id="cancel_execution",
     method="POST",
     path="/api/v1/orgs/{org_id}/workspaces/{workspace_id}/executions/{execution_id}/cancel",
@@ -81,7 +81,7 @@ CANCEL_EXECUTION: Operation[Any] = Operation(
     ),
     success=200,
     request=None,
-    answer=object,
+    answer=models.ExecutionCancellation,
     retry="keyed",
 )
 "Ask for an execution to be cancelled (best effort)."
