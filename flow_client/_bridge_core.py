@@ -6,6 +6,7 @@ import atexit
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
+from flow_client._checks import seconds, whole_number
 from flow_client._fork import never_finalise, renew_after_fork
 from flow_client._hints import Hints
 from flow_client._log import logger
@@ -14,8 +15,7 @@ from flow_client._nats import CLOSE_GRACE, Connection
 from flow_client._outbox import BridgeStats, Outbox
 from flow_client._servers import resolve_servers
 from flow_client._taking import Taking
-from flow_client.config import duration, whole_number
-from flow_client.errors import ClientClosedError, UndeliveredError
+from flow_client.errors import ClientClosedError, ConfigurationError, UndeliveredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -50,9 +50,9 @@ class BridgeCore:
         max_unacked_bytes: int = DEFAULT_MAX_UNACKED_BYTES,
     ) -> None:
         self._servers = resolve_servers(nats_url)
-        self._connect_timeout = duration(connect_timeout, "connect_timeout")
-        self._close_timeout = duration(close_timeout, "close_timeout")
-        self._publish_timeout = duration(publish_timeout, "publish_timeout")
+        self._connect_timeout = seconds(connect_timeout, "connect_timeout", ConfigurationError)
+        self._close_timeout = seconds(close_timeout, "close_timeout", ConfigurationError)
+        self._publish_timeout = seconds(publish_timeout, "publish_timeout", ConfigurationError)
         self._max_unacked = whole_number(max_unacked, "max_unacked")
         self._max_unacked_bytes = whole_number(max_unacked_bytes, "max_unacked_bytes")
         self._closed = False
@@ -85,9 +85,10 @@ class BridgeCore:
             timeout: seconds to wait; `publish_timeout` if None.
 
         Raises:
+            InvalidRequestError: `timeout` is not valid.
             UndeliveredError: it is not stored in time, and is still being sent; or some can never be stored.
         """
-        self._outbox.flush(self._publish_timeout if timeout is None else duration(timeout, "timeout"))
+        self._outbox.flush(self._publish_timeout if timeout is None else seconds(timeout, "timeout"))
 
     def stats(self) -> BridgeStats:
         """Return how much is stored and on its way, and what outages there were."""

@@ -28,7 +28,8 @@ class BridgeMethods:
 
     def __init__(self, nats_url: str | None, source: BridgeMethods | None = None) -> None:
         self._nats_url = nats_url
-        self._bridge_source = source
+        # A copy of a copy uses the original's bridge: a chain of them would grow with every call.
+        self._bridge_source: BridgeMethods | None = source and (source._bridge_source or source)  # noqa: SLF001 - its own kind
         self._bridge: NatsBridge | None = None
         self._bridge_lock = threading.Lock()
         self._bridge_closed = False

@@ -1,10 +1,10 @@
-"""What the client's methods are made of: a call within an organisation and a workspace, and checked values."""
+"""What the client's methods are made of: a call within an organisation and a workspace, and the fields of a body."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flow_client._checks import identifier, seconds
 from flow_client.errors import ConfigurationError, InvalidRequestError, PlatformClientError
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     JsonObject = dict[str, Any]
 
 AnswerT = TypeVar("AnswerT")
+
+DEFAULT_EXECUTION_TIMEOUT = 300
+"""Seconds after which the platform ends an execution, unless its submission says otherwise."""
 
 
 class ClientCore:
@@ -50,40 +53,43 @@ class ClientCore:
             **ids,
         }
         for parameter in operation.path_parameters:
-            if values[parameter.name] is None:
+            # Of what the caller gives with each call, the environment knows nothing.
+            if parameter.name not in ids and values[parameter.name] is None:
                 raise ConfigurationError(
                     f"{operation.operation_id} needs {parameter.name}: "
                     f"pass {parameter.name}=… to the client or set {parameter.name.upper()}"
                 )
         return values
 
+    def _submission(
+        self,
+        operation: Operation[Any],
+        given: JsonObject,
+        config: JsonObject | None,
+        lifecycle_event: str,
+        ring_id: Identifier | None,
+        timeout_seconds: float | None,
+    ) -> JsonObject:
+        """Return the body of a submission. `given` is its input, under the name that the operation has for it."""
+        limit = DEFAULT_EXECUTION_TIMEOUT if timeout_seconds is None else timeout_seconds
+        return {
+            **given,
+            "config": {} if config is None else config,
+            "lifecycle_event": lifecycle_event,
+            "ring_id": self._ring(operation, ring_id),
+            "timeout_seconds": seconds(limit, "timeout_seconds"),
+        }
 
-def submission(
-    name: str,
-    value: JsonObject,
-    config: JsonObject | None,
-    lifecycle_event: str,
-    ring_id: str | None,
-    timeout_seconds: float,
-) -> JsonObject:
-    """Return the body of a submission, whose input goes by `name`."""
-    return {
-        name: value,
-        "config": {} if config is None else config,
-        "lifecycle_event": lifecycle_event,
-        "ring_id": None if ring_id is None else str(ring_id),
-        "timeout_seconds": timeout_seconds,
-    }
+    def _ring(self, operation: Operation[Any], ring_id: Identifier | None) -> str:
+        if ring_id is not None:
+            return identifier(ring_id, "ring_id", InvalidRequestError)
+        if self.settings.ring_id is not None:
+            return self.settings.ring_id
+        raise ConfigurationError(
+            f"{operation.operation_id} needs a ring: pass ring_id=… to the call or to the client, or set RING_ID"
+        )
 
 
 def caller(deployment_id: Identifier | None) -> JsonObject:
     """Return the field that names the calling deployment."""
     return {"caller_deployment_id": None if deployment_id is None else str(deployment_id)}
-
-
-def seconds(value: float, name: str, *, zero: bool = False) -> float:
-    """Return `value`; raise `InvalidRequestError` unless it is a finite number above 0, or 0 where that makes sense."""
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if usable and (value > 0 or (zero and value == 0)):
-        return value
-    raise InvalidRequestError(f"{name} is {value!r}; it must be a number of seconds {'from' if zero else 'above'} 0")

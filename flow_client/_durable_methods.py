@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
-from flow_client._client_core import caller, seconds
+from flow_client._checks import seconds
+from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, caller
 from flow_client._generated import operations
 from flow_client._live import Ending, show
 from flow_client._operation_methods import OperationMethods, check_on_interrupt
-from flow_client._waiting import DEFAULT_WAIT
 from flow_client.errors import ExecutionWaitTimeout, InvalidRequestError, PlatformExecutionError
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class DurableMethods(OperationMethods):
         input_parameters: JsonObject,
         context: JsonObject | None,
         scope: str = "workspace",  # noqa: ARG002 - see PlatformClient
-        lifecycle_event: str = "workflow",
-        timeout_seconds: float = 300,
+        lifecycle_event: str | None = "workflow",
+        timeout_seconds: float | None = DEFAULT_EXECUTION_TIMEOUT,
         caller_deployment_id: Identifier | None = None,  # noqa: ARG002 - see PlatformClient
-        ring_id: str | None = None,
+        ring_id: Identifier | None = None,
         *,
         idempotency_key: str | None = None,
         check: bool = False,
@@ -49,16 +49,31 @@ class DurableMethods(OperationMethods):
     ) -> ExecutionRecord:
         """Submit a code block with `context` as its config, wait, and return the terminal record, whatever its status.
 
+        Args:
+            code_block_id: the code block.
+            input_parameters: its parameters by name, a JSON object.
+            context: the settings of this execution, a JSON object that the code block can read as its config.
+            scope: taken and not sent.
+            lifecycle_event: why the execution is run; `workflow` if None.
+            timeout_seconds: the platform ends the execution after so many seconds, and the wait ends with it; 300 if
+                None.
+            caller_deployment_id: taken and not sent.
+            ring_id: the ring whose runners take the execution; the client's, or `RING_ID`, if None.
+            idempotency_key: names the submission: another one with the same key starts no second execution.
+            check: raise `PlatformExecutionError` unless it completed.
+            on_interrupt: what Ctrl-C does to the execution, `detach` or `cancel`.
+            on_event: called with each of the execution's events.
+
         Raises:
             PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort. With `check`
                 also: it ended otherwise than `completed`.
         """
-        self._check_wait(timeout_seconds, on_interrupt, on_event)
+        budget = self._check_wait(timeout_seconds, on_interrupt, on_event)
         handle = self.submit_code_block_execution(
-            *(code_block_id, input_parameters, context, lifecycle_event, ring_id, timeout_seconds),
+            *(code_block_id, input_parameters, context, lifecycle_event, ring_id, budget),
             idempotency_key=idempotency_key,
         )
-        return self._finish(handle, timeout_seconds, check=check, on_interrupt=on_interrupt, on_event=on_event)
+        return self._finish(handle, budget, check=check, on_interrupt=on_interrupt, on_event=on_event)
 
     def execute_workflow(
         self,
@@ -67,9 +82,9 @@ class DurableMethods(OperationMethods):
         context: JsonObject | None = None,
         config: JsonObject | None = None,
         auto_deploy: bool = True,  # noqa: ARG002, FBT001, FBT002 - the contract's signature; see PlatformClient
-        lifecycle_event: str = "workflow",
+        lifecycle_event: str | None = "workflow",
         caller_deployment_id: Identifier | None = None,  # noqa: ARG002 - see PlatformClient
-        ring_id: str | None = None,
+        ring_id: Identifier | None = None,
         timeout_seconds: float | None = None,
         *,
         idempotency_key: str | None = None,
@@ -79,27 +94,76 @@ class DurableMethods(OperationMethods):
     ) -> ExecutionRecord:
         """Submit a workflow with `config`, else `context`, wait, and return the terminal record, whatever its status.
 
+        Args:
+            workflow_id: the workflow.
+            input_data: its input, a JSON object.
+            context: the config, if `config` is None.
+            config: the settings of this execution, a JSON object that the workflow can read.
+            auto_deploy: taken and not sent.
+            lifecycle_event: why the execution is run; `workflow` if None.
+            timeout_seconds: the platform ends the execution after so many seconds, and the wait ends with it; 300 if
+                None.
+            caller_deployment_id: taken and not sent.
+            ring_id: the ring whose runners take the execution; the client's, or `RING_ID`, if None.
+            idempotency_key: names the submission: another one with the same key starts no second execution.
+            check: raise `PlatformExecutionError` unless it completed.
+            on_interrupt: what Ctrl-C does to the execution, `detach` or `cancel`.
+            on_event: called with each of the execution's events.
+
         Raises:
-            PlatformExecutionError: `timeout_seconds`, 300 if none, ran out; cancellation was asked for, best effort.
+            PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort.
                 With `check` also: it ended otherwise than `completed`.
         """
-        budget = DEFAULT_WAIT if timeout_seconds is None else timeout_seconds
-        self._check_wait(budget, on_interrupt, on_event)
+        budget = self._check_wait(timeout_seconds, on_interrupt, on_event)
         handle = self.submit_workflow_execution(
             *(workflow_id, input_data, context if config is None else config, lifecycle_event, ring_id, budget),
             idempotency_key=idempotency_key,
         )
         return self._finish(handle, budget, check=check, on_interrupt=on_interrupt, on_event=on_event)
 
+    @overload
     def execute_agent(
         self,
         agent_id: Identifier,
         input_data: JsonObject,
         context: JsonObject | None,
-        execution_mode: str = "inline",
+        execution_mode: Literal["inline"] = ...,
+        caller_deployment_id: Identifier | None = ...,
+        ring_id: Identifier | None = ...,
+        timeout_seconds: float | None = ...,
+        *,
+        idempotency_key: str | None = ...,
+        check: bool = ...,
+        on_interrupt: OnInterrupt = ...,
+        on_event: None = ...,
+    ) -> AgentCallResponse: ...
+
+    @overload
+    def execute_agent(
+        self,
+        agent_id: Identifier,
+        input_data: JsonObject,
+        context: JsonObject | None,
+        execution_mode: Literal["isolated"],
+        caller_deployment_id: Identifier | None = ...,
+        ring_id: Identifier | None = ...,
+        timeout_seconds: float | None = ...,
+        *,
+        idempotency_key: str | None = ...,
+        check: bool = ...,
+        on_interrupt: OnInterrupt = ...,
+        on_event: OnEvent | None = ...,
+    ) -> ExecutionRecord: ...
+
+    def execute_agent(
+        self,
+        agent_id: Identifier,
+        input_data: JsonObject,
+        context: JsonObject | None,
+        execution_mode: Literal["inline", "isolated"] = "inline",
         caller_deployment_id: Identifier | None = None,
-        ring_id: str | None = None,
-        timeout_seconds: float = 300,
+        ring_id: Identifier | None = None,
+        timeout_seconds: float | None = DEFAULT_EXECUTION_TIMEOUT,
         *,
         idempotency_key: str | None = None,
         check: bool = False,
@@ -108,10 +172,25 @@ class DurableMethods(OperationMethods):
     ) -> AgentCallResponse | ExecutionRecord:
         """Run an agent and return its answer (`inline`) or its execution's terminal record (`isolated`).
 
-        Inline, `timeout_seconds` bounds the call and `context` is not sent. Isolated, `context` is the config.
+        Args:
+            agent_id: the agent.
+            input_data: its input, a JSON object.
+            context: isolated, the settings of this execution, which the agent can read as its config. Inline, it is
+                not sent.
+            execution_mode: `inline` waits for the answer in one request; `isolated` submits an execution with a
+                container of its own and waits for its end.
+            caller_deployment_id: the deployment that calls. It is sent inline only.
+            ring_id: isolated, the ring whose runners take the execution; the client's, or `RING_ID`, if None.
+            timeout_seconds: inline, bounds the call whole. Isolated, the platform ends the execution after so many
+                seconds, and the wait ends with it. 300 if None.
+            idempotency_key: names the call: another one with the same key runs the agent no second time.
+            check: isolated, raise `PlatformExecutionError` unless it completed.
+            on_interrupt: isolated, what Ctrl-C does to the execution, `detach` or `cancel`.
+            on_event: isolated, called with each of the execution's events.
 
         Raises:
-            InvalidRequestError: `on_event` with an inline call, which has no events; nothing was sent.
+            InvalidRequestError: `execution_mode` is another one, or `on_event` is given for an inline call, which has
+                no events. Nothing was sent.
             PlatformExecutionError: isolated, and `timeout_seconds` ran out; cancellation was asked for, best effort.
                 With `check` also: it ended otherwise than `completed`.
         """
@@ -121,27 +200,28 @@ class DurableMethods(OperationMethods):
             return self._call(
                 *(operations.EXECUTE_AGENT, {"agent_id": agent_id}, fields),
                 idempotency_key=idempotency_key,
-                timeout=seconds(timeout_seconds, "timeout_seconds"),
+                timeout=_budget(timeout_seconds),
             ).value
         if execution_mode != "isolated":
             raise InvalidRequestError(f"execution_mode is {execution_mode!r}; it must be 'inline' or 'isolated'")
-        self._check_wait(timeout_seconds, on_interrupt, on_event)
+        budget = self._check_wait(timeout_seconds, on_interrupt, on_event)
         handle = self.submit_agent_execution(
             *(agent_id, input_data, context),
             ring_id=ring_id,
-            timeout_seconds=timeout_seconds,
+            timeout_seconds=budget,
             idempotency_key=idempotency_key,
         )
-        return self._finish(handle, timeout_seconds, check=check, on_interrupt=on_interrupt, on_event=on_event)
+        return self._finish(handle, budget, check=check, on_interrupt=on_interrupt, on_event=on_event)
 
-    def _check_wait(self, timeout_seconds: float, on_interrupt: OnInterrupt, on_event: OnEvent | None) -> None:
-        """Refuse what could not be done after the submission, before it."""
-        seconds(timeout_seconds, "timeout_seconds")
+    def _check_wait(self, timeout_seconds: float | None, on_interrupt: OnInterrupt, on_event: OnEvent | None) -> float:
+        """Return the seconds to wait. Refuse what could not be done after the submission, before it."""
+        budget = _budget(timeout_seconds)
         check_on_interrupt(on_interrupt)
         if on_event is not None:
             if not callable(on_event):
                 raise InvalidRequestError(f"on_event is {on_event!r}; it must be callable with an event")
             self._open_bridge()
+        return budget
 
     def _finish(
         self,
@@ -180,6 +260,10 @@ class DurableMethods(OperationMethods):
         finally:
             ending.leave()
         return ending.future.result()
+
+
+def _budget(timeout_seconds: float | None) -> float:
+    return seconds(DEFAULT_EXECUTION_TIMEOUT if timeout_seconds is None else timeout_seconds, "timeout_seconds")
 
 
 def _refuse_inline(on_event: OnEvent | None) -> None:

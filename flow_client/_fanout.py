@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from flow_client._checks import whole_number
 from flow_client._log import say_what_is_left
-from flow_client.config import whole_number
 from flow_client.errors import InvalidRequestError
 
 if TYPE_CHECKING:

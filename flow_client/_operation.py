@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Generic, Literal, TypeVar
 from uuid import UUID
 
+from flow_client._checks import shown
 from flow_client.errors import InvalidRequestError
 
 AnswerT = TypeVar("AnswerT")
@@ -21,12 +22,12 @@ class PathParameter:
     pattern: str
 
     def check(self, value: object) -> str:
-        """Return `value` as a path segment; raise `InvalidRequestError` when it is none."""
+        """Return `value` as a path segment; raise `InvalidRequestError` if it is not valid."""
         text = str(value) if isinstance(value, (str, UUID)) else ""
         if self._compiled.fullmatch(text):
             return text
         raise InvalidRequestError(
-            f"{self.name} is {value!r}, which is no identifier; it must be a UUID or a string like {self.pattern}"
+            f"{self.name} is {shown(value)}; it must be a UUID or a string that matches {self.pattern}"
         )
 
     @cached_property
@@ -56,5 +57,5 @@ class Operation(Generic[AnswerT]):
         return self.path.format_map({p.name: p.check(values[p.name]) for p in self.path_parameters})
 
     def check(self, name: str, value: object) -> str:
-        """Return `value` as the path segment `name`; raise `InvalidRequestError` when it is none."""
+        """Return `value` as the path segment `name`; raise `InvalidRequestError` if it is not valid."""
         return next(p for p in self.path_parameters if p.name == name).check(value)

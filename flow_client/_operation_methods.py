@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from flow_client._bridge_methods import BridgeMethods
-from flow_client._client_core import ClientCore, caller, seconds, submission
+from flow_client._checks import optional_seconds, seconds, shown
+from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, ClientCore, caller
 from flow_client._futures import SharedWaiter
 from flow_client._generated import operations
 from flow_client._log import logger, say_what_is_left
 from flow_client._waiting import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
-from flow_client.errors import InvalidRequestError, PlatformClientError
-from flow_client.executions import ExecutionHandle
+from flow_client.errors import InvalidRequestError, PlatformClientError, PlatformResponseError
+from flow_client.executions import ExecutionHandle, id_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flow_client._client_core import Identifier, JsonObject
     from flow_client._operation import Operation
-    from flow_client._transport import Transport
+    from flow_client._transport import Reply, Transport
     from flow_client.config import Settings
-    from flow_client.executions import OnInterrupt
-    from flow_client.models import ExecutionAccepted, ExecutionRecord
+    from flow_client.executions import ExecutionReference, OnInterrupt
+    from flow_client.models import ExecutionAccepted, ExecutionCancellation, ExecutionRecord
 
 CANCEL_TIMEOUT = 10.0
 """Seconds for the cancellation of an execution whose wait ran out of time or was interrupted."""
@@ -42,18 +45,36 @@ class OperationMethods(ClientCore, BridgeMethods):
         code_block_id: Identifier,
         input_parameters: JsonObject,
         config: JsonObject | None = None,
-        lifecycle_event: str = "workflow",
-        ring_id: str | None = None,
-        timeout_seconds: float = 300,
+        lifecycle_event: str | None = "workflow",
+        ring_id: Identifier | None = None,
+        timeout_seconds: float | None = DEFAULT_EXECUTION_TIMEOUT,
         *,
         idempotency_key: str | None = None,
     ) -> ExecutionHandle:
-        """Submit a code block and return a handle on its execution; `ring_id` is required."""
+        """Submit a code block and return a handle on its execution.
+
+        Args:
+            code_block_id: the code block.
+            input_parameters: its parameters by name, a JSON object.
+            config: settings of this execution, a JSON object that the code block can read; none if None.
+            lifecycle_event: why the execution is run; `workflow` if None.
+            ring_id: the ring whose runners take it; the client's, or `RING_ID`, if None.
+            timeout_seconds: the platform ends the execution, with the status `timeout`, after so many seconds; 300 if
+                None. It does not bound this call.
+            idempotency_key: names the submission: another one with the same key starts no second execution. A new one
+                for each call if None.
+
+        Raises:
+            ConfigurationError: there is no ring. Nothing was sent.
+            InvalidRequestError: an argument cannot be used. Nothing was sent.
+            PlatformClientError: as `PlatformClient` says.
+        """
+        event = "workflow" if lifecycle_event is None else lifecycle_event
         return self._submit(
             operations.SUBMIT_CODE_BLOCK_EXECUTION,
             {"code_block_id": code_block_id},
-            submission("input_parameters", input_parameters, config, lifecycle_event, ring_id, timeout_seconds),
-            idempotency_key,
+            *({"input_parameters": input_parameters}, config, event, ring_id, timeout_seconds),
+            idempotency_key=idempotency_key,
         )
 
     def submit_workflow_execution(
@@ -61,18 +82,36 @@ class OperationMethods(ClientCore, BridgeMethods):
         workflow_id: Identifier,
         input_data: JsonObject,
         config: JsonObject | None = None,
-        lifecycle_event: str = "workflow",
-        ring_id: str | None = None,
-        timeout_seconds: float = 300,
+        lifecycle_event: str | None = "workflow",
+        ring_id: Identifier | None = None,
+        timeout_seconds: float | None = DEFAULT_EXECUTION_TIMEOUT,
         *,
         idempotency_key: str | None = None,
     ) -> ExecutionHandle:
-        """Submit a workflow and return a handle on its execution; `ring_id` is required."""
+        """Submit a workflow and return a handle on its execution.
+
+        Args:
+            workflow_id: the workflow.
+            input_data: its input, a JSON object.
+            config: settings of this execution, a JSON object that the workflow can read; none if None.
+            lifecycle_event: why the execution is run; `workflow` if None.
+            ring_id: the ring whose runners take it; the client's, or `RING_ID`, if None.
+            timeout_seconds: the platform ends the execution, with the status `timeout`, after so many seconds; 300 if
+                None. It does not bound this call.
+            idempotency_key: names the submission: another one with the same key starts no second execution. A new one
+                for each call if None.
+
+        Raises:
+            ConfigurationError: there is no ring. Nothing was sent.
+            InvalidRequestError: an argument cannot be used. Nothing was sent.
+            PlatformClientError: as `PlatformClient` says.
+        """
+        event = "workflow" if lifecycle_event is None else lifecycle_event
         return self._submit(
             operations.SUBMIT_WORKFLOW_EXECUTION,
             {"workflow_id": workflow_id},
-            submission("input_data", input_data, config, lifecycle_event, ring_id, timeout_seconds),
-            idempotency_key,
+            *({"input_data": input_data}, config, event, ring_id, timeout_seconds),
+            idempotency_key=idempotency_key,
         )
 
     def submit_agent_execution(
@@ -80,27 +119,56 @@ class OperationMethods(ClientCore, BridgeMethods):
         agent_id: Identifier,
         input_data: JsonObject,
         config: JsonObject | None = None,
-        lifecycle_event: str = "agent_run",
-        ring_id: str | None = None,
-        timeout_seconds: float = 300,
+        lifecycle_event: str | None = "agent_run",
+        ring_id: Identifier | None = None,
+        timeout_seconds: float | None = DEFAULT_EXECUTION_TIMEOUT,
         *,
         idempotency_key: str | None = None,
     ) -> ExecutionHandle:
-        """Submit an agent and return a handle on its execution; `ring_id` is required."""
+        """Submit an agent and return a handle on its execution.
+
+        Args:
+            agent_id: the agent.
+            input_data: its input, a JSON object.
+            config: settings of this execution, a JSON object that the agent can read; none if None.
+            lifecycle_event: why the execution is run; `agent_run` if None.
+            ring_id: the ring whose runners take it; the client's, or `RING_ID`, if None.
+            timeout_seconds: the platform ends the execution, with the status `timeout`, after so many seconds; 300 if
+                None. It does not bound this call.
+            idempotency_key: names the submission: another one with the same key starts no second execution. A new one
+                for each call if None.
+
+        Raises:
+            ConfigurationError: there is no ring. Nothing was sent.
+            InvalidRequestError: an argument cannot be used. Nothing was sent.
+            PlatformClientError: as `PlatformClient` says.
+        """
+        event = "agent_run" if lifecycle_event is None else lifecycle_event
         return self._submit(
             operations.SUBMIT_AGENT_EXECUTION,
             {"agent_id": agent_id},
-            submission("input_data", input_data, config, lifecycle_event, ring_id, timeout_seconds),
-            idempotency_key,
+            *({"input_data": input_data}, config, event, ring_id, timeout_seconds),
+            idempotency_key=idempotency_key,
         )
 
-    def get_execution_status(self, execution_id: Identifier) -> ExecutionRecord:
-        """Return the execution's record as it is now."""
-        return self._call(operations.GET_EXECUTION_STATUS, {"execution_id": execution_id}).value
+    def get_execution_status(self, execution_id: ExecutionReference) -> ExecutionRecord:
+        """Return the execution's record as it is now.
 
-    def cancel_execution(self, execution_id: Identifier) -> Any:
-        """Ask for cancellation, best effort; return what the platform answered, None when that has no body."""
-        return self._call(operations.CANCEL_EXECUTION, {"execution_id": execution_id}).value
+        Args:
+            execution_id: the execution: its id, or a handle on it.
+        """
+        return self._read_record(id_of(execution_id, self)).value
+
+    def cancel_execution(self, execution_id: ExecutionReference) -> ExecutionCancellation:
+        """Ask for cancellation, best effort: the execution may still end otherwise.
+
+        Args:
+            execution_id: the execution: its id, or a handle on it.
+
+        Returns:
+            What the platform answered, in its own form; without any field when it answered nothing.
+        """
+        return self._call(operations.CANCEL_EXECUTION, {"execution_id": id_of(execution_id, self)}).value
 
     def execute_transform(
         self,
@@ -124,15 +192,19 @@ class OperationMethods(ClientCore, BridgeMethods):
         ids = {"service_id": service_id, "version": version}
         return self._call(operations.GET_SERVICE_SKILLS_VERSION, ids).value
 
-    def execution(self, execution_id: Identifier) -> ExecutionHandle:
-        """Return a handle on an execution that was submitted before; nothing is sent."""
-        return ExecutionHandle(self, operations.GET_EXECUTION_STATUS.check("execution_id", execution_id))
+    def execution(self, execution_id: ExecutionReference) -> ExecutionHandle:
+        """Return a handle on an execution that was submitted before; nothing is sent.
+
+        Args:
+            execution_id: the execution: its id, or another handle on it.
+        """
+        return ExecutionHandle(self, self._checked_id(execution_id))
 
     def await_execution_result(
         self,
-        execution_id: Identifier,
+        execution_id: ExecutionReference,
         *,
-        timeout_seconds: float = DEFAULT_WAIT,
+        timeout_seconds: float | None = DEFAULT_WAIT,
         poll_interval_seconds: float | None = None,
         not_found_retry_seconds: float = DEFAULT_NOT_FOUND_GRACE,
         on_interrupt: OnInterrupt = "detach",
@@ -140,8 +212,8 @@ class OperationMethods(ClientCore, BridgeMethods):
         """Wait for the end of an execution and return its terminal record, whatever its status.
 
         Args:
-            execution_id: the execution.
-            timeout_seconds: how long to wait. It does not bound the execution, which goes on.
+            execution_id: the execution: its id, or a handle on it.
+            timeout_seconds: how long to wait; None for no limit. It does not bound the execution, which goes on.
             poll_interval_seconds: poll at this fixed pace, in place of long polls and a proportional schedule.
             not_found_retry_seconds: for how long a 404 may mean that the record cannot be seen yet.
             on_interrupt: what Ctrl-C does to the execution before `KeyboardInterrupt` goes on: `detach` leaves it
@@ -151,11 +223,10 @@ class OperationMethods(ClientCore, BridgeMethods):
             ExecutionWaitTimeout: a `TimeoutError`; the time ran out.
             PlatformNotFoundError: there is no such execution.
         """
-        checked = operations.GET_EXECUTION_STATUS.check("execution_id", execution_id)
-        interval = None if poll_interval_seconds is None else seconds(poll_interval_seconds, "poll_interval_seconds")
+        checked = self._checked_id(execution_id)
         arguments = (
-            seconds(timeout_seconds, "timeout_seconds"),
-            PollSchedule(interval=interval),
+            math.inf if timeout_seconds is None else seconds(timeout_seconds, "timeout_seconds"),
+            PollSchedule(interval=optional_seconds(poll_interval_seconds, "poll_interval_seconds")),
             seconds(not_found_retry_seconds, "not_found_retry_seconds", zero=True),
         )
         check_on_interrupt(on_interrupt)
@@ -165,10 +236,12 @@ class OperationMethods(ClientCore, BridgeMethods):
             self._leave(checked, on_interrupt, interrupt)
             raise
 
-    def execution_future(self, execution_id: Identifier, *, timeout: float | None = None) -> Future[ExecutionRecord]:
+    def execution_future(
+        self, execution_id: ExecutionReference, *, timeout: float | None = None
+    ) -> Future[ExecutionRecord]:
         """Return a future of the execution's terminal record, whatever its status, as `ExecutionHandle.future` does."""
-        checked = operations.GET_EXECUTION_STATUS.check("execution_id", execution_id)
-        limit = None if timeout is None else seconds(timeout, "timeout")
+        checked = self._checked_id(execution_id)
+        limit = optional_seconds(timeout, "timeout")
         self._transport.check_open()
         self._load_hints()
         return self._futures.future(checked, limit)
@@ -197,24 +270,43 @@ class OperationMethods(ClientCore, BridgeMethods):
         self,
         operation: Operation[ExecutionAccepted],
         ids: dict[str, Identifier],
-        fields: JsonObject,
+        *terms: Any,
         idempotency_key: str | None,
     ) -> ExecutionHandle:
-        if not fields["ring_id"]:
-            raise InvalidRequestError(f"{operation.operation_id} needs a ring: pass ring_id=…")
+        fields = self._submission(operation, *terms)
         reply = self._call(operation, ids, fields, idempotency_key=idempotency_key)
         return ExecutionHandle(self, reply.value.execution_id, reply.value, reply.idempotency_key)
 
     def _look(self, execution_id: str, *, hold: int, timeout: float) -> Look:
         """Read an execution's record once, held by the platform for up to `hold` seconds if it can do that."""
-        reply = self._call(
-            operations.GET_EXECUTION_STATUS,
-            {"execution_id": execution_id},
-            headers={"Prefer": f"wait={hold}"} if hold else {},
-            timeout=timeout,
-            max_attempts=1,
-        )
+        headers = {"Prefer": f"wait={hold}"} if hold else {}
+        reply = self._read_record(execution_id, headers=headers, timeout=timeout, max_attempts=1)
         return Look(reply.value, held="wait" in reply.headers.get("Preference-Applied", "").lower())
+
+    def _read_record(self, execution_id: Identifier, **options: Any) -> Reply[ExecutionRecord]:
+        reply = self._call(operations.GET_EXECUTION_STATUS, {"execution_id": execution_id}, **options)
+        if not _is_same(reply.value.execution_id, str(execution_id)):
+            raise PlatformResponseError(
+                f"execution {execution_id} was asked for, and the platform answered with the record of "
+                f"{shown(reply.value.execution_id)}",
+                execution_id=str(execution_id),
+                request_id=reply.headers.get("X-Request-Id"),
+                status_code=operations.GET_EXECUTION_STATUS.success,
+            )
+        return reply
+
+    def _checked_id(self, execution_id: ExecutionReference) -> str:
+        return operations.GET_EXECUTION_STATUS.check("execution_id", id_of(execution_id, self))
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Return whether two ids name the same execution: a UUID can be written in several ways."""
+    if one == other:
+        return True
+    try:
+        return UUID(one) == UUID(other)
+    except ValueError:
+        return False
 
 
 def check_on_interrupt(value: object) -> None:

@@ -147,19 +147,35 @@ def is_transient(error: BaseException | None) -> bool:
     return isinstance(error, PlatformStatusError) and error.status_code in RETRIED_STATUSES
 
 
-def retry_after_seconds(value: str | None, now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for (RFC 9110 §10.2.3); None for one that makes no sense."""
+def retry_after_seconds(
+    value: str | None, date: str | None = None, now: Callable[[], float] = time.time
+) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for (RFC 9110 §10.2.3); None for one that makes no sense.
+
+    Args:
+        value: the header: seconds or a date.
+        date: the answer's own `Date`, which a date is measured against: the clock here may be another one.
+        now: the clock here, for an answer without a date.
+    """
     if value is None:
         return None
     if re.fullmatch(r"\s*\d{1,12}\s*", value):
         return float(value)
+    moment = _moment(value)
+    if moment is None:
+        return None
+    asked_at = _moment(date) or datetime.fromtimestamp(now(), timezone.utc)
+    return max(0.0, (moment - asked_at).total_seconds())
+
+
+def _moment(date: str | None) -> datetime | None:
+    """Return the moment that a header names; None for one that makes no sense."""
     try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(date or "")
     except (ValueError, TypeError, OverflowError):
         return None
     # A date without an offset is in UTC: RFC 9110 allows no other.
-    moment = moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
-    return max(0.0, (moment - datetime.fromtimestamp(now(), timezone.utc)).total_seconds())
+    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
 
 
 def _call(state: RetryCallState) -> Call[object]:

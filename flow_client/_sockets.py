@@ -42,8 +42,11 @@ class Exchange:
         left = (self.connecting or self.deadline).remaining()
         if left <= 0:
             raise TimeoutError("the time is up")
-        return left
+        return min(left, LONGEST_SOCKET_WAIT)
 
+
+LONGEST_SOCKET_WAIT = 2_000_000.0
+"""Seconds: poll() counts milliseconds in 32 bits, and one that overflows ends at once. It is 23 days."""
 
 # Greenlets and threads each have a context of their own, whatever was patched when.
 current: ContextVar[Exchange] = ContextVar("flow_client_exchange")

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from flow_client import _body
+from flow_client._checks import shown
 from flow_client._deadline import Deadline
 from flow_client._http import HttpAnswer, HttpSession
 from flow_client._log import logger
+from flow_client._model import OwnAnswer
 from flow_client._retry import Call, Retrier, retry_after_seconds
 from flow_client._secret import Secret
 from flow_client._sockets import Exchange
@@ -106,7 +108,8 @@ class Transport:
 
     def sharing(self, settings: Settings) -> Transport:
         """Return a transport with other settings on the same connections, tokens and retry budget."""
-        return Transport(settings, self._tokens, self)
+        # A copy of a copy shares with the original: a chain of them would grow with every call.
+        return Transport(settings, self._tokens, self._source or self)
 
     def call(
         self,
@@ -171,7 +174,7 @@ class Transport:
             headers["Content-Type"] = "application/json"
         if operation.retry == "keyed":
             # Once for all attempts: it is how the platform knows a repetition from a second job.
-            idempotency_key = _checked_key(idempotency_key or str(uuid.uuid4()))
+            idempotency_key = str(uuid.uuid4()) if idempotency_key is None else _checked_key(idempotency_key)
             headers["Idempotency-Key"] = idempotency_key
         return Request(operation, path, body, headers, idempotency_key)
 
@@ -221,18 +224,22 @@ def _fixed_headers(settings: Settings) -> dict[str, str]:
     }
 
 
-def _checked_key(key: str) -> str:
-    if isinstance(key, str) and key.isascii() and key.isprintable() and key.strip() and len(key) <= _MAX_KEY_LENGTH:
+def _checked_key(key: object) -> str:
+    is_text = isinstance(key, str) and key.isascii() and key.isprintable()
+    # White space around a header's value does not arrive: the key would be another one.
+    if isinstance(key, str) and is_text and key == key.strip() and 0 < len(key) <= _MAX_KEY_LENGTH:
         return key
-    raise InvalidRequestError(f"idempotency_key is {key!r}; it must be 1 to {_MAX_KEY_LENGTH} printable ASCII letters")
+    raise InvalidRequestError(
+        f"idempotency_key is {shown(key)}; it must be a string of 1 to {_MAX_KEY_LENGTH} printable ASCII characters "
+        "without white space around them, or None for a new one"
+    )
 
 
 def _parse(request: Request, answer: HttpAnswer) -> Any:
     """Return the answer in the operation's type."""
     operation = request.operation
     try:
-        # An answer without a body says as much as null. Values hardly repeat: thousands would be kept for nothing.
-        value = from_json(answer.content, cache_strings="keys") if answer.content else None
+        value = _content(operation, answer)
         if issubclass(operation.answer, BaseModel):
             return operation.answer.model_validate(value)
     except ValidationError as error:
@@ -242,6 +249,17 @@ def _parse(request: Request, answer: HttpAnswer) -> Any:
     if not isinstance(value, operation.answer):
         raise _broken_answer(request, answer, f"it is not a JSON object but {type(value).__name__}")
     return value
+
+
+def _content(operation: Operation[Any], answer: HttpAnswer) -> Any:
+    """Return the JSON value of the body, or its text where the platform words the answer as it likes."""
+    try:
+        # An answer without a body says as much as null. Values hardly repeat: thousands would be kept for nothing.
+        return from_json(answer.content, cache_strings="keys") if answer.content else None
+    except ValueError:
+        if issubclass(operation.answer, OwnAnswer):
+            return answer.content.decode("utf-8", "replace")
+        raise
 
 
 def _broken_answer(request: Request, answer: HttpAnswer, what: str) -> PlatformResponseError:
@@ -264,7 +282,7 @@ def _status_error(request: Request, answer: HttpAnswer) -> PlatformStatusError:
         status_code=answer.status,
         detail=detail,
         request_id=answer.headers.get("X-Request-Id"),
-        retry_after=retry_after_seconds(answer.headers.get("Retry-After")),
+        retry_after=retry_after_seconds(answer.headers.get("Retry-After"), answer.headers.get("Date")),
         idempotency_key=request.idempotency_key,
     )
 

@@ -28,6 +28,8 @@ HOLD = 20
 """Seconds for which a platform is asked to hold a request (RFC 7240 §4.3)."""
 ANSWER_TIME = 10.0
 """Seconds that a platform has for an answer, beyond the hold: one that hangs must not use up the wait."""
+LONGEST_REST = 60.0
+"""Seconds for which a wait does not ask again, however long `Retry-After` is: the platform may be back earlier."""
 LAST_LOOK = 0.2
 """Seconds for the look that is taken when the time is up."""
 
@@ -166,7 +168,8 @@ class Watch:
         self._error = error
         self._absorbed += 1
         self._failures += 1
-        return max(min(self.pause(), backoff(self._failures)), getattr(error, "retry_after", None) or 0.0)
+        asked: float = getattr(error, "retry_after", None) or 0.0
+        return max(min(self.pause(), backoff(self._failures)), min(asked, LONGEST_REST))
 
     def _timed_out(self) -> ExecutionWaitTimeout:
         status = self._record.status if self._record is not None else None

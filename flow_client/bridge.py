@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flow_client import _inbox, _messages
 from flow_client._bridge_core import BridgeCore
+from flow_client._checks import seconds
 from flow_client._events import LONGEST_READ, EventReader, LiveReader
 from flow_client._generated import operations
 from flow_client._message_log import Message
-from flow_client.config import duration
 from flow_client.errors import ClientClosedError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class NatsBridge(BridgeCore):
             The input; what was not sent has the contract's defaults.
 
         Raises:
-            InvalidRequestError: an id is none.
+            InvalidRequestError: an id or `timeout` is not valid.
             BridgeTimeoutError: no input came in time, or NATS cannot be reached.
             MalformedInputError: what came is no input. It is gone from the work queue; `raw` has its bytes.
             BridgeError: NATS refused, or another worker took over meanwhile.
@@ -78,7 +78,7 @@ class NatsBridge(BridgeCore):
         token = _messages.execution_token(execution_id)
         running = _messages.status(token, "running")
         _messages.check_deployment(deployment_id)
-        return self._taking.fetch(token, running, duration(timeout, "timeout"), ack)
+        return self._taking.fetch(token, running, seconds(timeout, "timeout"), ack)
 
     def push_execution_output(
         self,

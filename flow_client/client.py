@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from flow_client import config as configuration
 from flow_client._auth import TokenStore
-from flow_client._client_core import seconds
+from flow_client._checks import optional_seconds
 from flow_client._durable_methods import DurableMethods
 from flow_client._fanout import FanOut
 from flow_client._operation_methods import OperationMethods
@@ -53,6 +53,7 @@ class PlatformClient(DurableMethods):
         timeout: float | None = None,
         on_auth_token_refresh: Callable[[str], object] | None = None,
         *,
+        ring_id: Identifier | None = None,
         nats_url: str | None = None,
         max_attempts: int = configuration.DEFAULT_MAX_ATTEMPTS,
         max_answer_bytes: int = configuration.DEFAULT_MAX_ANSWER_BYTES,
@@ -67,6 +68,7 @@ class PlatformClient(DurableMethods):
             timeout: seconds for one operation whole, retries and all, else `PLATFORM_TIMEOUT_SECONDS`, else 300.
                 It does not bound a wait for an execution, nor the execution.
             on_auth_token_refresh: called with a token that the platform renewed.
+            ring_id: the ring of every submission that names none, else `RING_ID`.
             nats_url: NATS server(s), comma-separated, else `NATS_URL`; used by the NATS methods, by `on_event`, and to
                 hear that executions with a future have ended.
             max_attempts: how often one operation is tried.
@@ -76,8 +78,10 @@ class PlatformClient(DurableMethods):
             ConfigurationError: a setting is missing or unusable. Nothing has been sent.
         """
         auth_token = configuration.hidden(auth_token)
+        configuration.check_callback(on_auth_token_refresh)
         settings = configuration.resolve(
             *(base_url, org_id, workspace_id, timeout),
+            ring_id=ring_id,
             nats_url=nats_url,
             max_attempts=max_attempts,
             max_answer_bytes=max_answer_bytes,
@@ -155,7 +159,7 @@ class PlatformClient(DurableMethods):
             *(submit, inputs),
             max_in_flight=max_in_flight,
             key=key,
-            timeout=None if timeout is None else seconds(timeout, "timeout"),
+            timeout=optional_seconds(timeout, "timeout"),
             return_exceptions=return_exceptions,
             progress=progress_of(inputs, progress),
         ).outcomes()
@@ -163,8 +167,8 @@ class PlatformClient(DurableMethods):
     def with_options(self, *, timeout: float | None = None, max_attempts: int | None = None) -> Self:
         """Return a copy with other limits, on the same connections, tokens, retry budget and NATS bridge.
 
-        It costs next to nothing. To close the copy closes nothing but the copy, and not its futures; to close the
-        original closes both.
+        It costs next to nothing, of a copy too. Closing the copy leaves the shared connections and futures open;
+        closing the original closes all its copies.
 
         Args:
             timeout: seconds for one operation whole; the original's if None.
@@ -172,7 +176,9 @@ class PlatformClient(DurableMethods):
 
         Raises:
             ConfigurationError: a value is unusable.
+            ClientClosedError: the client is closed.
         """
+        self._transport.check_open()
         other = copy(self)
         settings = self.settings.with_options(timeout, max_attempts)
         OperationMethods.__init__(other, settings, self._transport.sharing(settings), self)

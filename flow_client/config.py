@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from flow_client._checks import identifier, seconds, seconds_from_text, shown, whole_number
 from flow_client._secret import Secret
-from flow_client.errors import ConfigurationError, PlatformClientError
+from flow_client.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ class Settings:
     base_url: str
     org_id: str | None = None
     workspace_id: str | None = None
+    ring_id: str | None = None
     timeout: float = DEFAULT_TIMEOUT
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES
@@ -43,7 +44,7 @@ class Settings:
         """Return a copy with what is given; raise `ConfigurationError` for a value that is unusable."""
         return replace(
             self,
-            timeout=self.timeout if timeout is None else duration(timeout, "timeout"),
+            timeout=self.timeout if timeout is None else _duration(timeout),
             max_attempts=self.max_attempts if max_attempts is None else whole_number(max_attempts, "max_attempts"),
         )
 
@@ -54,6 +55,7 @@ def resolve(
     workspace_id: str | UUID | None = None,
     timeout: float | None = None,
     *,
+    ring_id: str | UUID | None = None,
     nats_url: str | None = None,
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
     max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES,
@@ -63,11 +65,12 @@ def resolve(
     Raises:
         ConfigurationError: `base_url` is nowhere, or a value is unusable.
     """
-    nats_servers = nats_url or _variable("NATS_URL")
+    nats_servers = _nats_url(nats_url) or _variable("NATS_URL")
     return Settings(
-        base_url=_base_url(base_url or _required("base_url", "PLATFORM_API_URL")),
-        org_id=_identifier(org_id, "ORG_ID"),
-        workspace_id=_identifier(workspace_id, "WORKSPACE_ID"),
+        base_url=_base_url(_required("base_url", "PLATFORM_API_URL") if base_url in (None, "") else base_url),
+        org_id=_identifier(org_id, "org_id"),
+        workspace_id=_identifier(workspace_id, "workspace_id"),
+        ring_id=_identifier(ring_id, "ring_id"),
         timeout=_timeout(timeout),
         max_attempts=whole_number(max_attempts, "max_attempts"),
         max_answer_bytes=whole_number(max_answer_bytes, "max_answer_bytes"),
@@ -87,21 +90,9 @@ def resolve_token(auth_token: Secret | Callable[[], str] | None) -> Secret | Cal
     """
     if callable(auth_token):
         return auth_token
-    return check_token(auth_token or _required("auth_token", "AUTH_TOKEN").strip())
-
-
-def duration(value: object, name: str) -> float:
-    """Return `value` as seconds; raise `ConfigurationError` unless it is a finite number above 0."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
-        return float(value)
-    raise ConfigurationError(f"{name} is {value!r}; it must be a number of seconds above 0")
-
-
-def whole_number(value: object, name: str, error: type[PlatformClientError] = ConfigurationError) -> int:
-    """Return `value`; raise `error` unless it is a whole number above 0."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    raise error(f"{name} is {value!r}; it must be a whole number above 0")
+    if auth_token is None or auth_token == "":
+        return check_token(_required("auth_token", "AUTH_TOKEN").strip())
+    return check_token(auth_token)
 
 
 def check_token(token: object) -> Secret:
@@ -114,6 +105,14 @@ def check_token(token: object) -> Secret:
         "the token must be a non-empty string of printable ASCII without white space "
         f"(argument auth_token, variable AUTH_TOKEN), not {type(token).__name__}"
     )
+
+
+def check_callback(on_auth_token_refresh: object) -> None:
+    """Raise `ConfigurationError` unless the callback, if there is one, can be called."""
+    if on_auth_token_refresh is not None and not callable(on_auth_token_refresh):
+        raise ConfigurationError(
+            f"on_auth_token_refresh is {type(on_auth_token_refresh).__name__}; it must be callable with a token"
+        )
 
 
 def hidden(auth_token: str | Callable[[], str] | None) -> Secret | Callable[[], str] | None:
@@ -133,7 +132,9 @@ def _required(argument: str, variable: str) -> str:
     raise ConfigurationError(f"{argument} is missing: pass {argument}=… or set {variable}")
 
 
-def _base_url(value: str) -> str:
+def _base_url(value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"base_url is {shown(value)}; it must be a string like https://flow.example.com")
     try:
         parts = urlsplit(value.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -147,22 +148,26 @@ def _base_url(value: str) -> str:
     return value.strip().rstrip("/")
 
 
-def _identifier(value: str | UUID | None, variable: str) -> str | None:
-    text = (_variable(variable) or "") if value is None else str(value)
-    return text.strip() or None
+def _identifier(value: object, name: str) -> str | None:
+    return identifier((_variable(name.upper()) or "") if value is None else value, name) or None
+
+
+def _nats_url(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    # Whatever it is may hold a password.
+    raise ConfigurationError(f"nats_url is {type(value).__name__}; it must be a string like nats://nats.example.com")
 
 
 def _timeout(value: float | None) -> float:
     if value is not None:
-        return duration(value, "timeout")
+        return _duration(value)
     text = _variable("PLATFORM_TIMEOUT_SECONDS")
-    if text is None:
-        return DEFAULT_TIMEOUT
-    try:
-        number: object = float(text)
-    except ValueError:
-        number = text
-    return duration(number, "PLATFORM_TIMEOUT_SECONDS (argument timeout)")
+    return DEFAULT_TIMEOUT if text is None else seconds_from_text(text, "PLATFORM_TIMEOUT_SECONDS (argument timeout)")
+
+
+def _duration(value: object) -> float:
+    return seconds(value, "timeout", ConfigurationError)
 
 
 def _header_value(variable: str) -> str | None:

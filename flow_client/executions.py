@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from flow_client._checks import optional_seconds
 from flow_client.errors import ClientClosedError, InvalidRequestError
 from flow_client.models import ExecutionAccepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
+    from typing import TypeAlias
+    from uuid import UUID
 
     from typing_extensions import Self
 
     from flow_client.config import Settings
-    from flow_client.models import ExecutionEvent, ExecutionRecord
+    from flow_client.models import ExecutionCancellation, ExecutionEvent, ExecutionRecord
+
+    ExecutionReference: TypeAlias = "UUID | str | ExecutionHandle"
 
 
 OnInterrupt = Literal["detach", "cancel"]
@@ -30,11 +35,11 @@ class ExecutionClient(Protocol):
         """Return the execution's record as it is now."""
 
     def await_execution_result(
-        self, execution_id: str, *, timeout_seconds: float, on_interrupt: OnInterrupt
+        self, execution_id: str, *, timeout_seconds: float | None, on_interrupt: OnInterrupt
     ) -> ExecutionRecord:
         """Wait for the end of the execution and return its terminal record."""
 
-    def cancel_execution(self, execution_id: str) -> Any:
+    def cancel_execution(self, execution_id: str) -> ExecutionCancellation:
         """Ask for the execution's cancellation."""
 
     def execution_future(self, execution_id: str, *, timeout: float | None) -> Future[ExecutionRecord]:
@@ -81,22 +86,23 @@ class ExecutionHandle:
         """Return the execution's record as it is now, as `PlatformClient.get_execution_status` does."""
         return self._noted(self._client.get_execution_status(self.execution_id))
 
-    def wait(self, timeout: float = 300.0, *, on_interrupt: OnInterrupt = "detach") -> ExecutionRecord:
+    def wait(self, timeout: float | None = 300.0, *, on_interrupt: OnInterrupt = "detach") -> ExecutionRecord:
         """Wait up to `timeout` seconds for the end and return the terminal record, whatever its status.
 
         Args:
-            timeout: bounds the wait, not the execution: it goes on.
+            timeout: seconds to wait; None for no limit. It does not bound the execution, which goes on.
             on_interrupt: `detach` leaves it running on Ctrl-C too, `cancel` asks for its cancellation, best effort.
 
         Raises:
             ExecutionWaitTimeout: the time ran out.
             PlatformClientError: as for `PlatformClient.await_execution_result`.
         """
+        limit = optional_seconds(timeout, "timeout")
         return self._noted(
-            self._client.await_execution_result(self.execution_id, timeout_seconds=timeout, on_interrupt=on_interrupt)
+            self._client.await_execution_result(self.execution_id, timeout_seconds=limit, on_interrupt=on_interrupt)
         )
 
-    def result(self, timeout: float = 300.0, *, on_interrupt: OnInterrupt = "detach") -> Any:
+    def result(self, timeout: float | None = 300.0, *, on_interrupt: OnInterrupt = "detach") -> Any:
         """Wait as `wait` does and return the output.
 
         Raises:
@@ -131,7 +137,7 @@ class ExecutionHandle:
         """
         return self._client.execution_future(self.execution_id, timeout=timeout)
 
-    def cancel(self) -> Any:
+    def cancel(self) -> ExecutionCancellation:
         """Ask for cancellation, best effort; return the platform's answer as `PlatformClient.cancel_execution` does."""
         return self._client.cancel_execution(self.execution_id)
 
@@ -151,12 +157,7 @@ class ExecutionHandle:
             InvalidRequestError: the client is of another organisation or workspace. Its `base_url` may be another one:
                 a platform can be reached by several names.
         """
-        ours, theirs = (self.org_id, self.workspace_id), (client.settings.org_id, client.settings.workspace_id)
-        if ours != theirs:
-            raise InvalidRequestError(
-                f"execution {self.execution_id} is of organisation and workspace {ours}, the client of {theirs}",
-                execution_id=self.execution_id,
-            )
+        id_of(self, client)
         self._attached = client
         return self
 
@@ -211,3 +212,21 @@ class ExecutionHandle:
         if self._last_status is None and self.accepted is not None:
             return handle_card(self, self.accepted.status, "when submitted")
         return handle_card(self, self._last_status, "when last asked")
+
+
+def id_of(execution: ExecutionReference, client: ExecutionClient) -> UUID | str:
+    """Return an execution's id, which `client` can be asked about.
+
+    Raises:
+        InvalidRequestError: it is given as a handle, and the client is of another organisation or workspace.
+    """
+    if not isinstance(execution, ExecutionHandle):
+        return execution
+    settings = client.settings
+    ours, theirs = (execution.org_id, execution.workspace_id), (settings.org_id, settings.workspace_id)
+    if ours != theirs:
+        raise InvalidRequestError(
+            f"execution {execution.execution_id} is of organisation and workspace {ours}, the client of {theirs}",
+            execution_id=execution.execution_id,
+        )
+    return execution.execution_id

@@ -27,10 +27,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flow_client._bridge_core import DEFAULT_CONNECT_TIMEOUT
+from flow_client._checks import seconds, seconds_from_text
 from flow_client._failures import failure
 from flow_client._interrupts import Interrupted, Interrupts
 from flow_client.bridge import DEFAULT_INPUT_TIMEOUT, NatsBridge
-from flow_client.config import duration
 from flow_client.errors import (
     BridgeError,
     ConfigurationError,
@@ -199,19 +199,16 @@ def _settings(
     return _Settings(
         str(execution),
         str(deployment_id or os.environ.get("DEPLOYMENT_ID") or "") or None,
-        _seconds(input_timeout, "FLOW_INPUT_TIMEOUT_SECONDS", DEFAULT_INPUT_TIMEOUT),
-        _seconds(grace_seconds, "FLOW_GRACE_SECONDS", DEFAULT_GRACE_SECONDS),
+        _seconds(input_timeout, "input_timeout", "FLOW_INPUT_TIMEOUT_SECONDS", DEFAULT_INPUT_TIMEOUT),
+        _seconds(grace_seconds, "grace_seconds", "FLOW_GRACE_SECONDS", DEFAULT_GRACE_SECONDS),
     )
 
 
-def _seconds(value: float | None, variable: str, default: float) -> float:
+def _seconds(value: float | None, argument: str, variable: str, default: float) -> float:
     if value is not None:
-        return duration(value, variable)
+        return seconds(value, argument, ConfigurationError)
     text = os.environ.get(variable)
-    try:
-        return duration(float(text) if text else default, variable)
-    except ValueError as exc:
-        raise ConfigurationError(f"{variable} is {text!r}; it must be a number of seconds above 0") from exc
+    return seconds_from_text(text, variable) if text else default
 
 
 class _Run:

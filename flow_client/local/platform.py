@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flow_client._checks import LONGEST_SECONDS, seconds
 from flow_client.local import tokens
 from flow_client.local.delivery import WORKER_GRACE
 from flow_client.local.errors import LocalPlatformError
@@ -105,7 +106,14 @@ class LocalPlatform:
     def issue_token(
         self, org_id: str | None = None, workspace_id: str | None = None, expires_in: float = tokens.DEFAULT_LIFETIME
     ) -> str:
-        """Return a token that ends in `expires_in` seconds; one that has ended already if that is not above 0."""
+        """Return a token that ends in `expires_in` seconds; one that has ended already if that is not above 0.
+
+        Raises:
+            InvalidRequestError: `expires_in` is not a number of seconds, or too large.
+            LocalPlatformError: the platform is not running.
+        """
+        if not (isinstance(expires_in, (int, float)) and -LONGEST_SECONDS <= expires_in <= 0):
+            seconds(expires_in, "expires_in")
         key = self._running_settings.signing_key
         return tokens.issue(key, org_id or self.org_id, workspace_id or self.workspace_id, expires_in)
 

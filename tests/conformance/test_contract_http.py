@@ -210,14 +210,14 @@ BAD_IDS = ["a/b", "..", "a?b", "a b", "a\n", "*", ">", "a.b", "", " ", "ä", "x"
         lambda c, x: c.execution(x),
     ],
 )
-def test_an_id_that_is_none_is_refused_before_anything_is_sent(client, http_server, call, bad):
-    with pytest.raises(PlatformClientError, match=r"identifier|needs"):
+def test_an_id_that_is_not_valid_is_refused_before_anything_is_sent(client, http_server, call, bad):
+    with pytest.raises(PlatformClientError, match=r"^\w+_id is .*must be a UUID or a string"):
         call(client, bad)
     assert http_server.received == []
 
 
 @pytest.mark.parametrize("version", ["..", "1..2", "1/2", "", "1 2", "a" * 40])
-def test_a_version_that_is_none_is_refused(client, http_server, version):
+def test_a_version_that_is_not_valid_is_refused(client, http_server, version):
     with pytest.raises(PlatformClientError, match="version"):
         client.get_service_skills("sv-1", version=version)
     assert http_server.received == []

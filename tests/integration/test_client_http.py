@@ -53,13 +53,22 @@ def test_the_result_of_what_did_not_complete_is_an_error_with_the_record(client,
 
 def test_a_handle_cancels(client, http_server):
     http_server.queue(Answer(200, {"status": "cancelled"}))
-    assert client.execution(E1).cancel() == {"status": "cancelled"}
+    assert client.execution(E1).cancel().status == "cancelled"
 
 
-@pytest.mark.parametrize("body", [b"", b"null"])
-def test_a_cancellation_may_be_answered_without_a_body(client, http_server, body):
+@pytest.mark.parametrize(
+    ("body", "answered"),
+    [
+        (b"", {}),
+        (b"null", {}),
+        (b'{"status": 7, "asked_at": "now"}', {"status": 7, "asked_at": "now"}),
+        (b'["ok"]', {"body": ["ok"]}),
+        (b"Cancelling.", {"body": "Cancelling."}),
+    ],
+)
+def test_a_cancellation_may_be_answered_with_anything(client, http_server, body, answered):
     http_server.queue(Answer(200, body))
-    assert client.cancel_execution(E1) is None
+    assert client.cancel_execution(E1).to_dict() == {"execution_id": None, "status": None, **answered}
 
 
 STATUS_ERRORS = {

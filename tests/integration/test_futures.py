@@ -92,7 +92,7 @@ def test_callbacks_are_called_and_one_that_raises_does_not_stop_the_others(clien
 
     first = client.execution(E1).future()
     first.add_done_callback(fail)
-    second = client.execution("e-2").future()
+    second = client.execution(E1).future()
     second.add_done_callback(told.append)
     assert second.result(SECONDS).status == "completed"
     assert eventually(lambda: told == [second])
@@ -184,7 +184,7 @@ def test_in_a_forked_child_the_parents_futures_fail_and_new_ones_work(client, ht
         try:
             error = inherited.exception(5)
             is_clear = type(error) is flow_client.PlatformClientError and "is the parent's" in str(error)
-            new = client.execution("e-2").future(timeout=0.3).exception(SECONDS)
+            new = client.execution(E1).future(timeout=0.3).exception(SECONDS)
             code = 0 if is_clear and not called and isinstance(new, flow_client.ExecutionWaitTimeout) else 2
         finally:
             os._exit(code)

@@ -1,5 +1,6 @@
 """Handles that leave their client, records that are asked to have completed, and clients with other limits."""
 
+import gc
 import json
 import pickle
 import threading
@@ -161,9 +162,20 @@ def test_a_closed_copy_leaves_its_original_open_and_a_closed_original_closes_its
         first.get_execution_status(E1)
     assert client.get_execution_status(E1).status == second.get_execution_status(E1).status == "completed"
     client.close()
-    for copy in (second, second.with_options()):
+    for call in (lambda: second.get_execution_status(E1), second.with_options):
         with pytest.raises(flow_client.ClientClosedError):
-            copy.get_execution_status(E1)
+            call()
+
+
+def test_copies_of_copies_are_no_chain(client):
+    copy = client
+    for _ in range(10_000):
+        copy = copy.with_options(timeout=5)
+    assert copy.get_execution_status(E1).status == "completed"
+    gc.collect()
+    assert sum(isinstance(each, PlatformClient) for each in gc.get_objects()) < 10
+    copy.close()
+    client.close()
 
 
 def test_a_copy_is_of_its_originals_class(http_server):

@@ -305,13 +305,13 @@ try:
     show = lambda event: print("event", event.sequence, flush=True)
     client.execute_code_block("cb-1", {}, None, ring_id="r-1", on_event=show)
 except KeyboardInterrupt:
-    print("interrupted", client.get_execution_status("e-1").status, flush=True)
+    print("interrupted", client.get_execution_status(sys.argv[3]).status, flush=True)
 """
 
 
 def test_ctrl_c_lands_at_once_and_the_client_is_usable_afterwards(http_server, nats_server, execution, bus):
     execution.events(bus, 1)
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, http_server.url, nats_server.url]
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, http_server.url, nats_server.url, execution.id]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         assert program.stdout.readline() == "event 1\n"
         time.sleep(0.3)

@@ -103,7 +103,7 @@ def test_an_execution_that_failed_is_a_record_like_any_other(client, submit, htt
     http_server.handle = lambda request: (
         answer(request)
         if request.method == "POST"
-        else Answer(200, {"execution_id": "e", "status": "failed", "error": "boom"})
+        else Answer(200, {"execution_id": request.path.rpartition("/")[2], "status": "failed", "error": "boom"})
     )
     assert [record.error for record in client.map(submit, numbers(2))] == ["boom", "boom"]
 

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -36,7 +36,10 @@ class Answer:
 
 
 class HttpServer:
-    """Answers with the queued answers in turn, then with `default` for ever. `handle` replaces both."""
+    """Answers with the queued answers in turn, then with `default` for ever. `handle` replaces both.
+
+    The default is the record of whichever execution is asked for.
+    """
 
     def __init__(self):
         self.received: list[Received] = []
@@ -58,7 +61,13 @@ class HttpServer:
         self.received.append(request)
         if self.handle is not None:
             return self.handle(request)
-        return self.answers.popleft() if self.answers else self.default
+        return self.answers.popleft() if self.answers else self._default_for(request)
+
+    def _default_for(self, request):
+        body = self.default.body
+        if request.method != "GET" or not isinstance(body, dict) or "execution_id" not in body:
+            return self.default
+        return replace(self.default, body={**body, "execution_id": request.path.rpartition("/")[2]})
 
     def __enter__(self):
         self._thread.start()

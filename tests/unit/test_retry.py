@@ -193,3 +193,10 @@ def test_each_retry_is_one_warning(caplog):
 def test_retry_after_headers(header, seconds):
     found = retry_after_seconds(header, now=lambda: NOW)
     assert found == (pytest.approx(seconds, abs=1e-6) if seconds is not None else None)
+
+
+def test_a_date_is_measured_against_the_answers_own_date():
+    asked, answered = formatdate(NOW + 90, usegmt=True), formatdate(NOW + 80, usegmt=True)
+    assert retry_after_seconds(asked, answered, now=lambda: NOW - 5000) == 10
+    assert retry_after_seconds(asked, "yesterday", now=lambda: NOW) == 90
+    assert retry_after_seconds("120", answered, now=lambda: NOW) == 120

@@ -1,5 +1,7 @@
 """The wait's schedule and its end, on a clock that is set by hand."""
 
+import math
+
 import pytest
 
 from flow_client._deadline import Deadline
@@ -139,6 +141,17 @@ def test_retry_after_is_kept_to():
     platform = Platform(ends_at=1, failures=[PlatformServerError("503", status_code=503, retry_after=30)])
     platform.wait()
     assert platform.now >= 30
+
+
+def test_a_wait_asks_again_after_a_minute_however_long_it_was_told_to_stay_away():
+    platform = Platform(ends_at=1, failures=[PlatformServerError("503", status_code=503, retry_after=3600)])
+    assert platform.wait().status == "completed"
+    assert [at for at, *_ in platform.looks] == [0, 60]
+
+
+def test_a_wait_without_a_limit_goes_on_until_the_end():
+    platform = Platform(ends_at=40 * 24 * 3600)
+    assert platform.wait(timeout=math.inf).status == "completed"
 
 
 def test_a_permanent_error_ends_the_wait_at_once():

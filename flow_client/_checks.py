@@ -1,0 +1,74 @@
+"""Checks of arguments, each of them in one place: what is wrong, with which value, and what to do."""
+
+from __future__ import annotations
+
+import threading
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from flow_client.errors import ConfigurationError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from flow_client.errors import PlatformClientError
+
+LONGEST_SECONDS = float(min(10**9, threading.TIMEOUT_MAX // 8))
+"""The longest duration that can be asked for, 31 years. Locks, sleeps and timers take it, and the sum of a few."""
+
+_LONGEST_SHOWN = 200
+
+
+def seconds(
+    value: Any, name: str, error: type[PlatformClientError] = InvalidRequestError, *, zero: bool = False
+) -> float:
+    """Return `value`, a duration; raise `error` unless it is a number of seconds that can be waited for.
+
+    Args:
+        value: any real number, numpy's too. A whole number stays one: it may be sent as JSON.
+        name: what the message calls it.
+        error: the class of the error.
+        zero: whether 0 makes sense.
+    """
+    # NaN is neither above nor below anything.
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if is_number and 0 <= value <= LONGEST_SECONDS and (zero or value):
+        return value if isinstance(value, int) else float(value)
+    least = "at least 0" if zero else "above 0"
+    raise error(f"{name} is {shown(value)}; it must be a number of seconds {least} and at most {LONGEST_SECONDS:.0f}")
+
+
+def optional_seconds(value: object, name: str) -> float | None:
+    """Return `value`, None for no limit; raise `InvalidRequestError` unless it is a duration."""
+    return None if value is None else seconds(value, name)
+
+
+def seconds_from_text(text: str, variable: str) -> float:
+    """Return the duration that an environment variable holds; raise `ConfigurationError` unless it holds one."""
+    try:
+        number: object = float(text)
+    except ValueError:
+        number = text
+    return seconds(number, variable, ConfigurationError)
+
+
+def whole_number(value: object, name: str, error: type[PlatformClientError] = ConfigurationError) -> int:
+    """Return `value`; raise `error` unless it is a whole number above 0."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise error(f"{name} is {shown(value)}; it must be a whole number above 0")
+
+
+def identifier(value: object, name: str, error: type[PlatformClientError] = ConfigurationError) -> str:
+    """Return `value` as text without white space around it; raise `error` unless it is a `UUID` or a `str`."""
+    if isinstance(value, (str, UUID)):
+        return str(value).strip()
+    raise error(f"{name} is {shown(value)}; it must be a UUID or a string")
+
+
+def shown(value: object) -> str:
+    """Return `value` for a message. Its text may be long, or, of a huge integer, refused by Python."""
+    try:
+        text = repr(value)
+    except ValueError:
+        text = f"a number too long to show ({type(value).__name__})"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
