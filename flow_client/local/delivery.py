@@ -17,17 +17,17 @@ from flow_client._generated.operations import EXECUTION_INPUT_SUBJECT, EXECUTION
 from flow_client.local import workers
 from flow_client.local.changes import execution_id_of
 from flow_client.local.dispatch import ACK_WAIT, MAX_DELIVERIES
-from flow_client.local.processes import GuardedProcess, tail
+from flow_client.local.processes import GuardedProcess
 from flow_client.local.records import Record, moment, now
 from flow_client.local.streams import INPUT_STREAM, OUTPUT_STREAM
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-    from pathlib import Path
 
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
+    from flow_client.local.logs import LogFolder
     from flow_client.local.manifest import Component, Manifest
     from flow_client.local.records import Executions
     from flow_client.local.settings import ServiceSettings
@@ -47,6 +47,7 @@ class Workshop:
     executions: Executions
     manifest: Manifest
     settings: ServiceSettings
+    logs: LogFolder
     threads: Executor
 
 
@@ -64,11 +65,6 @@ class Delivery:
         self._stop = asyncio.Event()
         self._process: GuardedProcess | None = None
         self._returned = False
-
-    @property
-    def log(self) -> Path:
-        """The file with what the execution's workers print."""
-        return self._workshop.settings.log_folder / f"{self.execution_id}.log"
 
     def stop_if_ended(self, record: Record | None) -> None:
         """End the worker when somebody else ended the execution. After its own output it exits by itself."""
@@ -105,8 +101,7 @@ class Delivery:
         if self._number > MAX_DELIVERIES:
             return await self._dead_letter(f"The runner ended in each of {MAX_DELIVERIES} deliveries.")
         if _left(record) == 0:
-            await self._workshop.executions.change(self.execution_id, _timed_out)
-            return True
+            return await self._time_out(record)
         return await self._conclude(await self._work(record, component))
 
     async def _conclude(self, exit_code: int) -> bool:
@@ -131,7 +126,7 @@ class Delivery:
             either: set[asyncio.Future[Any]] = {exited, stopped}
             await asyncio.wait(either, timeout=_left(record), return_when=asyncio.FIRST_COMPLETED)
             if not exited.done() and not stopped.done():
-                await self._workshop.executions.change(self.execution_id, _timed_out)
+                await self._time_out(record)
         finally:
             stopped.cancel()
             # A worker that is asked to end reports a failure: fine when the execution is over, but not when
@@ -143,7 +138,7 @@ class Delivery:
         folder = self._workshop.manifest.folder
         return GuardedProcess(
             workers.command(component),
-            log=self.log,
+            log=self._workshop.logs.file(self.execution_id),
             env=workers.environment(record, component, folder, self._workshop.settings),
             cwd=folder,
             grace=WORKER_GRACE,
@@ -175,19 +170,21 @@ class Delivery:
         return True
 
     async def _dead_letter(self, message: str) -> bool:
-        log = tail(self.log) if self.log.exists() else ""
-        error: dict[str, object] = {"type": "WorkerCrashed", "message": message, "log": log}
-        await self._workshop.executions.change(self.execution_id, lambda r: r.ended("dead_letter", error=error))
+        return await self._end("dead_letter", "WorkerCrashed", message)
+
+    async def _time_out(self, record: Record) -> bool:
+        message = f"The execution took longer than its timeout_seconds, {record.timeout_seconds:g}."
+        return await self._end("timeout", "ExecutionTimeout", message)
+
+    async def _end(self, status: str, kind: str, message: str) -> bool:
+        error: dict[str, object] = {"type": kind, "message": message}
+        log = self._workshop.logs.tail(self.execution_id)
+        await self._workshop.executions.change(self.execution_id, lambda r: r.ended(status, error=error, log=log))
         return True
 
     async def _discard_input(self) -> None:
         subject = EXECUTION_INPUT_SUBJECT.format(execution_id=self.execution_id)
         await self._workshop.js.purge_stream(INPUT_STREAM, subject=subject)
-
-
-def _timed_out(record: Record) -> Record:
-    message = f"The execution took longer than its timeout_seconds, {record.timeout_seconds:g}."
-    return record.ended("timeout", error={"type": "ExecutionTimeout", "message": message})
 
 
 def _left(record: Record) -> float:

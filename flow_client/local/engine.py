@@ -8,6 +8,7 @@ from pydantic_core import from_json
 
 from flow_client.local.announcements import Announcements
 from flow_client.local.changes import Changes
+from flow_client.local.logs import RunnersLogs
 from flow_client.local.outcomes import Outcomes
 from flow_client.local.records import Executions, Record, moment
 from flow_client.local.streams import OUTPUT_STREAM, ensure_streams
@@ -25,10 +26,13 @@ _OUTPUT_FIELDS = ("output", "error", "usage", "messages", "state")
 class Engine:
     """What the API does with executions. Use `Engine.start()`."""
 
-    def __init__(self, js: JetStreamContext, executions: Executions, submissions: Submissions) -> None:
+    def __init__(
+        self, js: JetStreamContext, executions: Executions, submissions: Submissions, logs: RunnersLogs
+    ) -> None:
         self._js = js
         self._executions = executions
         self._submissions = submissions
+        self._logs = logs
         self._changes = Changes(executions)
 
     @classmethod
@@ -37,8 +41,9 @@ class Engine:
         js = connection.jetstream(timeout=STORE_TIMEOUT)
         await ensure_streams(js)
         executions = await Executions.open(js)
-        engine = cls(js, executions, await Submissions.open(connection, js, executions))
-        await Outcomes(js, executions).start()
+        logs = RunnersLogs(connection)
+        engine = cls(js, executions, await Submissions.open(connection, js, executions), logs)
+        await Outcomes(js, executions, logs).start()
         await Announcements(js).start()
         await engine._changes.start(js)
         return engine
@@ -63,15 +68,23 @@ class Engine:
 
     async def cancel(self, record: Record) -> Record:
         """Mark an execution that has not ended as cancelled; its runner stops the worker."""
-        return await self._executions.change(record.execution_id, lambda current: current.ended("cancelled")) or record
+        error: dict[str, object] = {"type": "ExecutionCancelled", "message": "The execution was cancelled."}
+        log = "" if record.is_terminal else await self._logs.tail(record)
+        cancelled = await self._executions.change(
+            record.execution_id, lambda current: current.ended("cancelled", error=error, log=log)
+        )
+        return cancelled or record
 
     async def describe(self, record: Record) -> dict[str, Any]:
         """Return a record as the API gives it, with its output."""
-        result = dict.fromkeys(_OUTPUT_FIELDS) | {"error": record.error}
+        result = dict.fromkeys(_OUTPUT_FIELDS) | {"error": record.error and {**record.error}}
         if record.output_sequence is not None:
             message = await self._js.get_msg(OUTPUT_STREAM, seq=record.output_sequence, direct=True)
             stored = from_json(message.data or b"{}")
             result = {name: stored.get(name) for name in _OUTPUT_FIELDS}
+        # Workers may report any JSON as an error; only an object has room for the log.
+        if record.log is not None and isinstance(result["error"], dict):
+            result["error"]["log"] = record.log
         return {
             "execution_id": record.execution_id,
             "status": record.status,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
+    from flow_client.local.logs import RunnersLogs
     from flow_client.local.records import Executions, Record
 
 _logger = logging.getLogger(__name__)
@@ -29,9 +30,10 @@ _logger = logging.getLogger(__name__)
 class Outcomes:
     """Consumers of statuses and outputs that all API processes share."""
 
-    def __init__(self, js: JetStreamContext, executions: Executions) -> None:
+    def __init__(self, js: JetStreamContext, executions: Executions, logs: RunnersLogs) -> None:
         self._js = js
         self._executions = executions
+        self._logs = logs
 
     async def start(self) -> None:
         """Begin to consume, from the first message that was never handled."""
@@ -66,17 +68,9 @@ class Outcomes:
     async def _on_output(self, message: Msg) -> None:
         execution_id = execution_id_of(message)
         started_at = await self._started_at(execution_id)
-        try:
-            output = ExecutionOutput.model_validate_json(message.data)
-        except ValidationError as exc:
-            status = "failed"
-            changes: dict[str, Any] = {"error": {"type": "MalformedOutput", "message": str(exc)}}
-        else:
-            status = "completed" if output.error is None else "failed"
-            changes = {
-                "output_sequence": message.metadata.sequence.stream,
-                "finished_at": _text(output.timestamp),
-            }
+        status, changes = _outcome(message)
+        if status == "failed":
+            changes["log"] = await self._log(execution_id)
 
         def end(record: Record) -> Record:
             return record.ended(status, started_at=record.started_at or started_at, **changes)
@@ -84,6 +78,10 @@ class Outcomes:
         if await self._executions.change(execution_id, end) is None:
             _logger.warning("%s: there is no such execution", message.subject)
         await message.ack()
+
+    async def _log(self, execution_id: str) -> str | None:
+        record = await self._executions.find(execution_id)
+        return None if record is None else await self._logs.tail(record)
 
     async def _started_at(self, execution_id: str) -> str | None:
         """Return when the execution began to run, from the stream: its output can be handled before its status."""
@@ -94,6 +92,16 @@ class Outcomes:
         except (NotFoundError, ValidationError):
             return None
         return _text(update.timestamp) if update.status.lower() == "running" else None
+
+
+def _outcome(message: Msg) -> tuple[str, dict[str, Any]]:
+    """Return the status that an output ends its execution with, and what it changes in the record besides."""
+    try:
+        output = ExecutionOutput.model_validate_json(message.data)
+    except ValidationError as error:
+        return "failed", {"error": {"type": "MalformedOutput", "message": str(error)}}
+    changes = {"output_sequence": message.metadata.sequence.stream, "finished_at": _text(output.timestamp)}
+    return "completed" if output.error is None else "failed", changes
 
 
 def _text(at: datetime) -> str:

@@ -99,6 +99,11 @@ class LocalPlatform:
         return self.issue_token()
 
     @property
+    def log_folder(self) -> Path:
+        """The folder with `EXECUTION_ID.log` for each execution that ran here: what its workers printed."""
+        return self._running_settings.log_folder
+
+    @property
     def nats(self) -> NatsServer | None:
         """The nats-server that was started here, None when one was given."""
         return self._nats

@@ -26,7 +26,11 @@ _ORDER = ("pending", "queued", "running")
 
 @dataclass(frozen=True)
 class Record:
-    """What the platform knows about an execution. Its output stays in the output stream, at `output_sequence`."""
+    """What the platform knows about an execution.
+
+    Its output stays in the output stream, at `output_sequence`. `log` is the end of what its workers printed, if it did
+    not complete.
+    """
 
     execution_id: str
     org_id: str
@@ -46,6 +50,7 @@ class Record:
     deliveries: int = 0
     output_sequence: int | None = None
     error: dict[str, object] | None = None
+    log: str | None = None
 
     @property
     def is_terminal(self) -> bool:

@@ -17,6 +17,7 @@ from flow_client.local import dispatch
 from flow_client.local.changes import execution_id_of, watch
 from flow_client.local.connection import connect
 from flow_client.local.delivery import Delivery, Workshop
+from flow_client.local.logs import LogFolder
 from flow_client.local.manifest import load
 from flow_client.local.processes import announce
 from flow_client.local.records import Executions, Record
@@ -104,7 +105,9 @@ async def run(settings: ServiceSettings) -> None:
     with ThreadPoolExecutor(settings.max_workers * dispatch.LEVELS, "worker") as threads:
         js = connection.jetstream()
         executions = await Executions.open(js)
-        runner = Runner(Workshop(js, executions, load(settings.components), settings, threads))
+        logs = LogFolder(settings.log_folder)
+        await logs.serve(connection)
+        runner = Runner(Workshop(js, executions, load(settings.components), settings, logs, threads))
         await runner.watch()
         await _take_until(stopped, runner, await _subscribe(js, settings.ring_id))
     await asyncio.wait_for(connection.close(), _CLOSE_TIMEOUT)

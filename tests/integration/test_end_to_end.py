@@ -60,7 +60,7 @@ def test_a_handle_brings_the_output(client, ring):
 def test_a_component_that_raises_is_a_failed_record_and_an_error_of_the_handle(client, ring):
     record = client.execute_workflow("fail", {}, ring_id=ring)
     assert record.status == "failed"
-    assert set(record.error) == {"type", "message", "traceback"}
+    assert set(record.error) == {"type", "message", "traceback", "log"}
     handle = client.execution(record.execution_id)
     with pytest.raises(flow_client.PlatformExecutionError) as caught:
         handle.result(timeout=60)

@@ -189,6 +189,37 @@ def test_crash_is_delivered_three_times_and_ends_as_dead_letter(caller):
     assert record["error"]["log"].count("going down") == 3
 
 
+def test_failure_comes_with_the_end_of_the_log(caller):
+    record = caller.run("agents", "talk-and-fail", {"n": 2})
+    assert (record["status"], record["error"]["type"]) == ("failed", "ValueError")
+    assert "raise ValueError(task.input_data)" in record["error"]["traceback"]
+    assert "the last words" in record["error"]["log"]
+    assert len(record["error"]["log"]) <= 8192
+
+
+def test_failed_inline_call_comes_with_the_end_of_the_log(caller):
+    body = {"input_data": {}, "execution_mode": "inline", "caller_deployment_id": None}
+    answer = caller.post(f"{caller.inline}/agents/talk-and-fail/execute", body)
+    assert "the last words" in answer.json()["detail"]["error"]["log"]
+
+
+def test_timeout_and_cancellation_come_with_the_end_of_the_log(caller, platform, eventually):
+    record = caller.run("workflows", "talk-and-sleep", timeout_seconds=3)
+    assert (record["status"], record["error"]["log"]) == ("timeout", "going to bed\n")
+    execution_id = caller.submit("workflows", "talk-and-sleep").json()["execution_id"]
+    log = platform.log_folder / f"{execution_id}.log"
+    assert eventually(lambda: log.exists() and log.read_text(), 20)
+    caller.post(f"{caller.workspace}/executions/{execution_id}/cancel")
+    error = {"type": "ExecutionCancelled", "message": "The execution was cancelled.", "log": "going to bed\n"}
+    assert caller.record(execution_id).json()["error"] == error
+
+
+def test_log_of_an_execution_that_completed_is_a_file(caller, platform):
+    record = caller.run("agents", "answer")
+    assert record["error"] is None
+    assert (platform.log_folder / f"{record['execution_id']}.log").exists()
+
+
 def test_crashed_execution_is_taken_up_again_with_its_input(caller, tmp_path):
     record = caller.run("workflows", "crash-once", {"marker": str(tmp_path / "marker")})
     assert (record["status"], record["output"]) == ("completed", "second time lucky")

@@ -29,6 +29,19 @@ def fail(task):
     raise ValueError(f"no such text: {task.input_data}")
 
 
+def talk_and_fail(task):
+    sys.stdout.write("x" * 20_000)
+    sys.stderr.write("the last words\n")
+    sys.stderr.flush()
+    raise ValueError(task.input_data)
+
+
+def talk_and_sleep(task):
+    sys.stdout.write("going to bed\n")
+    sys.stdout.flush()
+    time.sleep(60)
+
+
 def crash(task):
     sys.stdout.write("going down\n")
     sys.stdout.flush()
