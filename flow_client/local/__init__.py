@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flow_client.local.errors import LocalPlatformError, ManifestError
+    from flow_client.local.errors import LocalPlatformError, ManifestError, SettingError
     from flow_client.local.platform import LocalPlatform
 
-__all__ = ["LocalPlatform", "LocalPlatformError", "ManifestError"]
+__all__ = ["LocalPlatform", "LocalPlatformError", "ManifestError", "SettingError"]
 
-_MODULES = {"LocalPlatform": "platform", "LocalPlatformError": "errors", "ManifestError": "errors"}
+_MODULES = dict.fromkeys(__all__, "errors") | {"LocalPlatform": "platform"}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from flow_client.local.errors import LocalPlatformError, ManifestError
+from flow_client.local.errors import LocalPlatformError, ManifestError, SettingError
 from flow_client.local.platform import LocalPlatform
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a local platform until Ctrl-C or SIGTERM and return the exit code.
 
     Returns:
-        0 when it was asked to end, 1 when a process of the platform failed, 2 when the manifest is not usable.
+        0 when it was asked to end, 1 when a process of the platform failed, 2 when the manifest or another argument
+        cannot be used.
     """
     options = _parser().parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -45,18 +46,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _watch(platform)
     except _Ended:
         return _OK
-    except LocalPlatformError as exc:
-        print(exc, file=sys.stderr)
-        return _UNUSABLE if isinstance(exc, ManifestError) else _FAILED
+    except (ManifestError, SettingError) as error:
+        print(error, file=sys.stderr)
+        return _UNUSABLE
+    except LocalPlatformError as error:
+        print(error, file=sys.stderr)
+        return _FAILED
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(_UNUSABLE, f"{self.prog}: {message}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m flow_client.local", description="Run a local Flow platform.")
+    parser = _Parser(prog="python -m flow_client.local", description="Run a local Flow platform.")
     parser.add_argument("--components", required=True, metavar="FILE", help="the manifest of components, TOML")
     parser.add_argument("--port", type=int, default=0, help="the API's port (default: one that is free)")
     parser.add_argument("--store", metavar="DIR", help="keep executions there (default: a temporary folder)")
     parser.add_argument("--nats-url", metavar="URL", help="use this NATS server (default: start one)")
-    parser.add_argument("--max-workers", type=int, metavar="N", help="how many executions run at the same time")
+    parser.add_argument("--max-workers", type=int, metavar="N", help="how many executions run at a time")
     return parser
 
 

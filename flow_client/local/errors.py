@@ -7,3 +7,7 @@ class LocalPlatformError(RuntimeError):
 
 class ManifestError(LocalPlatformError):
     """A manifest is not usable. The message is `FILE:LINE: what is wrong, with which value, and what to do`."""
+
+
+class SettingError(LocalPlatformError):
+    """A value that the platform was given cannot be used; nothing was started with it."""

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from flow_client._checks import LONGEST_SECONDS, seconds
 from flow_client.local import tokens
 from flow_client.local.delivery import WORKER_GRACE
-from flow_client.local.errors import LocalPlatformError
+from flow_client.local.errors import LocalPlatformError, SettingError
 from flow_client.local.handlers import check_handlers
 from flow_client.local.manifest import ID_PATTERN, load
 from flow_client.local.nats_server import NatsServer
+from flow_client.local.preflight import check_nats_answers, check_port_is_free
 from flow_client.local.processes import GuardedProcess
 from flow_client.local.settings import (
     DEFAULT_ORG_ID,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 START_TIMEOUT = 30.0
 _HOST = "127.0.0.1"
+_LAST_PORT = 65535
+_MOST_WORKERS = 10_000
 # The runner waits for workers of executions that were cancelled a moment ago.
 _RUNNER_GRACE = WORKER_GRACE + 2
 _API_GRACE = 3.0
@@ -51,10 +54,14 @@ class LocalPlatform:
         store_dir: where executions, logs and the signing key are kept; a temporary folder, removed at the end, if None.
         nats_url: a NATS server with JetStream that is running already; one is started if None.
         port: the API's port on the loopback interface; 0 for one that is free.
-        max_workers: how many executions run at the same time; twice the CPUs, but at least four, if None.
+        max_workers: how many executions run at the same time on each level of nesting; twice the CPUs, but at least
+            four, if None.
         org_id: the organisation that tokens are issued for.
         workspace_id: the workspace that tokens are issued for.
         ring_id: the ring that the runner serves.
+
+    Raises:
+        SettingError: one of these values cannot be used.
     """
 
     def __init__(
@@ -75,8 +82,9 @@ class LocalPlatform:
         self._components = Path(components).resolve()
         self._store = Store(store_dir)
         self._nats_url = nats_url
-        self._port = port
-        self._max_workers = default_max_workers() if max_workers is None else max_workers
+        self._port = _whole_number("port", port, 0, _LAST_PORT)
+        workers = default_max_workers() if max_workers is None else max_workers
+        self._max_workers = _whole_number("max_workers", workers, 1, _MOST_WORKERS)
         self._pid: int | None = None
         self._settings: ServiceSettings | None = None
         self._nats: NatsServer | None = None
@@ -151,12 +159,16 @@ class LocalPlatform:
 
         Raises:
             ManifestError: the manifest is not usable; nothing was started.
+            SettingError: the port is taken, no NATS server answers, or the store cannot be written.
             LocalPlatformError: a process did not start; the message has the tail of its log.
         """
         if self._pid is not None:
             return self
         manifest = load(self._components)
         check_handlers(manifest)
+        check_port_is_free(_HOST, self._port)
+        if self._nats_url is not None:
+            check_nats_answers(self._nats_url)
         self._pid = os.getpid()
         atexit.register(self.stop)
         try:
@@ -242,4 +254,10 @@ class LocalPlatform:
 def _identifier(name: str, value: str) -> str:
     if re.fullmatch(ID_PATTERN, value):
         return value
-    raise LocalPlatformError(f"{name} is {value!r}; it must match {ID_PATTERN}")
+    raise SettingError(f"{name} is {value!r}; it must match {ID_PATTERN}")
+
+
+def _whole_number(name: str, value: int, least: int, most: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return value
+    raise SettingError(f"{name} is {value!r}; it must be a whole number from {least} to {most}")

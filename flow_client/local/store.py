@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from flow_client.local.errors import LocalPlatformError
+from flow_client.local.errors import LocalPlatformError, SettingError
 
 
 class Store:
@@ -24,11 +24,15 @@ class Store:
         """Make the folder if need be, lock it and return it.
 
         Raises:
+            SettingError: the folder cannot be made or written to.
             LocalPlatformError: another platform uses it; JetStream does not notice that itself.
         """
         self._folder = self._kept or Path(tempfile.mkdtemp(prefix="flow-local-"))
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise SettingError(f"the store {self._folder} cannot be used: {error.strerror}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:

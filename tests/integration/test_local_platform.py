@@ -114,17 +114,24 @@ def test_platform_that_is_not_running_says_so(components):
         LocalPlatform(components).environment()
 
 
-def test_service_that_does_not_start_is_an_error_with_its_log(platform, components, gone):
+def test_port_in_use_is_an_error_before_anything_is_started(platform, components, gone):
     port = int(platform.base_url.rpartition(":")[2])
     before = set(family(os.getpid()))
-    with pytest.raises(LocalPlatformError, match=r"(?s)api_service ended with exit code 1 .*Address already in use"):
+    with pytest.raises(LocalPlatformError, match=rf"port {port} on 127.0.0.1 cannot be used: Address already in use"):
         LocalPlatform(components, port=port).start()
     assert gone(*set(family(os.getpid())) - before)
 
 
 def test_nats_that_does_not_answer_is_an_error(components):
-    with pytest.raises(LocalPlatformError, match=r"(?s)api_service ended .*(Refused|refused|Timeout)"):
-        LocalPlatform(components, nats_url="nats://127.0.0.1:1").start()
+    with pytest.raises(LocalPlatformError, match=r"no NATS server answers at nats://127.0.0.1:1;") as caught:
+        LocalPlatform(components, nats_url="nats://secret@127.0.0.1:1").start()
+    assert "secret" not in str(caught.value)
+
+
+def test_service_that_does_not_start_is_an_error_with_its_log(components, nats_server):
+    wrong = f"nats://wrong@127.0.0.1:{nats_server.port}"
+    with pytest.raises(LocalPlatformError, match=r"(?s)api_service ended with exit code 1 .*Authorization Violation"):
+        LocalPlatform(components, nats_url=wrong).start()
 
 
 def test_store_is_for_one_platform_at_a_time(platform, components, tmp_path):
@@ -273,6 +280,37 @@ def test_command_refuses_a_wrong_manifest_in_one_line(command, tmp_path):
     said = process.stderr.read()
     assert said.startswith(f"{tmp_path / 'wrong.toml'}:2: kind is 'lambda'")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--max-workers", "0"], "max_workers is 0; it must be a whole number from 1 to 10000"),
+        (["--max-workers", "many"], "argument --max-workers: invalid int value: 'many'"),
+        (["--port", "99999"], "port is 99999; it must be a whole number from 0 to 65535"),
+        (["--port", "1.5"], "argument --port: invalid int value: '1.5'"),
+        (["--nats-url", "nats://127.0.0.1:1"], "no NATS server answers at nats://127.0.0.1:1"),
+        (["--nats-url", "http://127.0.0.1"], "nats_url is unusable"),
+        (["--store", "/proc/x"], "the store /proc/x cannot be used: No such file or directory"),
+        (["--components", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
+        (["--ports", "1"], "unrecognized arguments: --ports"),
+    ],
+)
+def test_command_refuses_an_unusable_argument_in_one_line(command, arguments, said):
+    process = command(*arguments)
+    assert process.wait(20) == 2
+    error = process.stderr.read()
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_command_refuses_a_port_in_use_in_one_line(command, platform):
+    port = platform.base_url.rpartition(":")[2]
+    process = command("--port", port)
+    assert process.wait(20) == 2
+    error = process.stderr.read()
+    assert f"port {port} on 127.0.0.1 cannot be used: Address already in use" in error
+    assert error.count("\n") == 1
 
 
 def test_command_ends_when_a_part_of_it_ends(command):

@@ -1,0 +1,44 @@
+"""Check, before anything is started, that the platform's port and NATS server can be used."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from urllib.parse import urlsplit
+
+from flow_client._servers import resolve_servers
+from flow_client.errors import ConfigurationError
+from flow_client.local.errors import SettingError
+
+_CONNECT_TIMEOUT = 5.0
+_NATS_PORT = 4222
+
+
+def check_port_is_free(host: str, port: int) -> None:
+    """Raise `SettingError` unless a server can listen there; 0 stands for any port that is free."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise SettingError(
+                f"port {port} on {host} cannot be used: {error.strerror}; choose another, or 0 for any that is free"
+            ) from error
+
+
+def check_nats_answers(url: str) -> None:
+    """Raise `SettingError` unless one of the comma-separated servers at `url` accepts a connection."""
+    try:
+        servers = resolve_servers(url)
+    except ConfigurationError as error:
+        raise SettingError(str(error)) from error
+    if not any(_accepts(address) for address in servers.urls):
+        raise SettingError(f"no NATS server answers at {servers}; start one, or leave nats_url out to have one started")
+
+
+def _accepts(url: str) -> bool:
+    address = urlsplit(url)
+    with contextlib.suppress(OSError):
+        socket.create_connection((address.hostname, address.port or _NATS_PORT), _CONNECT_TIMEOUT).close()
+        return True
+    return False
