@@ -6,8 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
+from flow_client import _json
 from flow_client._deadline import Deadline
 from flow_client._generated import operations
 from flow_client._generated.models import ExecutionEvent
@@ -178,6 +177,6 @@ class LiveReader(EventReader):
 
 def _parse(payload: bytes) -> ExecutionEvent:
     try:
-        return ExecutionEvent.model_validate_json(payload)
-    except ValidationError as exc:
+        return ExecutionEvent.model_validate(_json.decode(payload))
+    except ValueError as exc:
         raise BridgeError(f"an event is malformed: {exc}") from exc

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
+from flow_client import _json
 from flow_client._deadline import Deadline
 from flow_client._generated.models import ExecutionInput
 from flow_client._generated.operations import EXECUTION_INPUT_SUBJECT
@@ -148,8 +147,8 @@ async def take(connection: Connection, execution_id: str, timeout: float) -> Lea
             f"no input for execution {execution_id} came within {timeout:g} s", execution_id=execution_id
         )
     try:
-        content = ExecutionInput.model_validate_json(raw)
-    except ValidationError as exc:
+        content = ExecutionInput.model_validate(_json.decode(raw))
+    except ValueError as exc:
         await consumer.settle(_TERMINATED, Deadline(SETTLE_TIMEOUT))
         await _leave(consumer)
         raise MalformedInputError(

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
+from flow_client import _json
 from flow_client._checks import whole_number
 from flow_client._generated import operations
 from flow_client._model import TERMINAL_STATUSES
 from flow_client.errors import InvalidRequestError
 
 _EXECUTION_ID = next(p for p in operations.GET_EXECUTION_STATUS.path_parameters if p.name == "execution_id")
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception as exc:
-        raise InvalidRequestError(f"str() of a {type(value).__name__} failed: {exc!r}") from exc
-
-
-# Not pydantic's encoder: a datetime is sent as `str(value)`, not in ISO 8601, and NaN is refused, not sent as null.
-_encoder = json.JSONEncoder(default=_text, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -58,40 +47,28 @@ def check_sequence(number: object) -> int:
 def output(execution_id: str, deployment_id: object, **content: Any) -> bytes:
     """Return the payload of an output; `content` is its output, usage, messages, state and error."""
     deployment = check_deployment(deployment_id)
-    return encode({"execution_id": execution_id, "deployment_id": deployment, **content, "timestamp": _now()})
+    return _json.encode({"execution_id": execution_id, "deployment_id": deployment, **content, "timestamp": _now()})
 
 
 def event(execution_id: str, event_type: object, event_data: Any) -> EventDraft:
     """Return an event's draft; its type must be a non-empty string."""
-    before = b'{"execution_id":%s,"sequence":' % encode(execution_id)
+    before = b'{"execution_id":"%s","sequence":' % execution_id.encode()  # a token: nothing in it is escaped
     content = {"event_type": _name(event_type, "event_type"), "event_data": event_data, "timestamp": _now()}
-    return EventDraft(execution_id, before, b"," + encode(content)[1:])
+    return EventDraft(execution_id, before, b"," + _json.encode(content)[1:])
 
 
 def status(execution_id: str, name: object) -> bytes:
     """Return the payload of a change to the status `name`, a non-empty string."""
-    return encode({"execution_id": execution_id, "status": _name(name, "status"), "timestamp": _now()})
+    return _json.encode({"execution_id": execution_id, "status": _name(name, "status"), "timestamp": _now()})
 
 
 def is_terminal_status(payload: bytes) -> bool:
     """Return whether a status says that its execution has ended.
 
     Raises:
-        ValueError, KeyError, TypeError, RecursionError: it is malformed.
+        ValueError, KeyError, TypeError: it is malformed.
     """
-    return str(json.loads(payload)["status"]).lower() in TERMINAL_STATUSES
-
-
-def encode(value: Any) -> bytes:
-    """Return `value` as JSON; what JSON has no type for as `str(value)`.
-
-    Raises:
-        InvalidRequestError: NaN, an infinity, a key that JSON cannot have, a lone surrogate, or a value within itself.
-    """
-    try:
-        return _encoder.encode(value).encode()
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise InvalidRequestError(f"the value cannot be sent as JSON: {exc}") from exc
+    return str(_json.decode(payload)["status"]).lower() in TERMINAL_STATUSES
 
 
 def check_deployment(deployment_id: object) -> str | None:

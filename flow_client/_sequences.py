@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from flow_client import _json
 from flow_client._messages import EventDraft
 from flow_client.errors import BridgeError
 
@@ -79,6 +79,6 @@ class Sequences:
 
 def _number(last: Stored) -> int:
     try:
-        return int(json.loads(last.payload)["sequence"])
+        return int(_json.decode(last.payload)["sequence"])
     except (ValueError, KeyError, TypeError) as exc:
         raise BridgeError(f"the last stored event has no sequence number: {last.payload[:200]!r}") from exc

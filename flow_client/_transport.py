@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
 
-from flow_client import _body
+from flow_client import _body, _json
 from flow_client._checks import shown
 from flow_client._deadline import Deadline
 from flow_client._http import HttpAnswer, HttpSession
@@ -254,8 +253,8 @@ def _parse(request: Request, answer: HttpAnswer) -> Any:
 def _content(operation: Operation[Any], answer: HttpAnswer) -> Any:
     """Return the JSON value of the body, or its text where the platform words the answer as it likes."""
     try:
-        # An answer without a body says as much as null. Values hardly repeat: thousands would be kept for nothing.
-        return from_json(answer.content, cache_strings="keys") if answer.content else None
+        # An answer without a body says as much as null.
+        return _json.decode(answer.content) if answer.content else None
     except ValueError:
         if issubclass(operation.answer, OwnAnswer):
             return answer.content.decode("utf-8", "replace")
@@ -290,7 +289,7 @@ def _status_error(request: Request, answer: HttpAnswer) -> PlatformStatusError:
 def _detail(answer: HttpAnswer) -> Any:
     """Return what an error's body says: `detail`, an RFC 9457 title, or the body itself."""
     try:
-        body = from_json(answer.content)
+        body = _json.decode(answer.content)
     except ValueError:
         return answer.content.decode("utf-8", "replace").strip() or None
     if isinstance(body, dict):

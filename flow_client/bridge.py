@@ -98,15 +98,15 @@ class NatsBridge(BridgeCore):
         Args:
             deployment_id: the deployment that ran the execution, if one did.
             execution_id: the execution.
-            output: any value; what JSON has no type for is sent as `str(value)`, here and below.
+            output: any value that has a JSON form, here and below; docs/workers.md lists what is sent as what.
             usage: what the execution consumed.
             messages: the conversation.
             state: the state it leaves behind.
             error: what went wrong, None if nothing did.
 
         Raises:
-            InvalidRequestError: an id is none, or a value cannot be sent as JSON: NaN, an infinity, a lone surrogate, a
-                value within itself. Nothing was sent.
+            InvalidRequestError: an id is not valid, or a value has no JSON form: the message names its place, like
+                `output.cfg.layers[1]`. Nothing was sent.
             PayloadTooLargeError: NATS does not take messages of that size. Nothing was sent.
             BridgeTimeoutError: NATS did not confirm in time. The error says whether the output may be stored.
             UndeliveredError: the output is stored, but earlier messages can never be.
@@ -134,10 +134,10 @@ class NatsBridge(BridgeCore):
             deployment_id: the deployment that runs the execution, if one does.
             execution_id: the execution.
             event_type: `message`, `chunk`, `tool_call`, `done`, `error` or another kind.
-            event_data: any value; what JSON has no type for is sent as `str(value)`.
+            event_data: any value that has a JSON form.
 
         Raises:
-            InvalidRequestError: an id is none, the type is empty, or the data cannot be sent as JSON. Nothing was sent.
+            InvalidRequestError: an id is not valid, the type is empty, or the data has no JSON form. Nothing was sent.
             PayloadTooLargeError: NATS does not take messages of that size. Nothing was sent. Until the first connection
                 the size is not known, and the event is taken and becomes an undelivered one.
             UndeliveredError: earlier messages can never be stored. This event was taken all the same.

@@ -206,8 +206,10 @@ def test_nothing_was_sent_when_nobody_listens(make_client):
 BAD_BODIES = {
     "NaN": ({"a": [1, {"b": float("nan")}]}, r"input_parameters\.a\[1\]\.b is not a finite number"),
     "infinity": ({"a": float("inf")}, "finite"),
-    "an object": ({"a": object()}, "cannot be written as JSON"),
-    "a lone surrogate": ({"a": "\ud800"}, "cannot be written as JSON"),
+    "an object": ({"a": [1, object()]}, r"input_parameters\.a\[1\] is an object, which has no JSON form"),
+    "a generator": ({"a": (n for n in [1])}, r"input_parameters\.a is a generator"),
+    "a lone surrogate": ({"a": "\ud800"}, r"input_parameters\.a has the lone surrogate"),
+    "a function": (len, "input_parameters is a builtin_function_or_method, which has no JSON form"),
     "a list": ([1], "input_parameters"),
     "none": (None, "input_parameters"),
 }

@@ -1,9 +1,12 @@
 """The client against the local platform: real workers, a real nats-server, every method."""
 
+import json
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.bus import Bus
 
 import flow_client
 from flow_client import NatsBridge
@@ -39,6 +42,32 @@ def test_events_are_shown_while_a_code_block_is_executed(client, ring):
     record = client.execute_code_block("chatter", {"events": 300}, None, ring_id=ring, on_event=seen.append)
     assert record.output == "said"
     assert [(event.sequence, event.event_data) for event in seen] == [(n + 1, n) for n in range(300)]
+
+
+def _nested(levels, value="\ud83d"):
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_what_a_python_worker_writes_is_read(platform, client, ring):
+    handle = client.submit_workflow_execution("sleep", {"seconds": 60}, ring_id=ring)
+    bus, common = Bus(platform.nats_url), {"execution_id": handle.execution_id, "timestamp": "2026-01-05T00:00:00Z"}
+    event = {**common, "sequence": 1, "event_type": "done", "event_data": _nested(400)}
+    bus.publish(f"exec.events.{handle.execution_id}", json.dumps(event).encode())
+    output = {**common, **dict.fromkeys(("deployment_id", "messages", "state", "error"))}
+    output.update(output=_nested(400), usage={"rate": math.nan})
+    bus.publish(f"exec.output.{handle.execution_id}", json.dumps(output).encode())
+    record = handle.wait(30)
+    assert (record.status, record.output) == ("completed", _nested(400))
+    assert math.isnan(record.usage["rate"])
+    assert [event.event_data for event in handle.events()] == [_nested(400)]
+
+
+def test_an_input_of_many_levels_arrives(client, ring):
+    name = _nested(300, "Ada")
+    record = client.execute_agent("answer", {"name": name}, None, execution_mode="isolated", ring_id=ring)
+    assert record.output == {"text": f"Hello {name}"}
 
 
 def test_futures_hear_of_the_end(client, ring):

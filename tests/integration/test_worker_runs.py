@@ -92,7 +92,7 @@ def test_a_result_has_usage_messages_and_state(bus, start, execution_id):
     [
         ("support.handlers:fail", "ValueError", "the \\udc80 is broken"),
         ("support.handlers:leave", "SystemExit", "3"),
-        ("support.handlers:nan", "InvalidRequestError", "JSON"),
+        ("support.handlers:nan", "InvalidRequestError", "output is not a finite number"),
         ("support.handlers:too_large", "PayloadTooLargeError", "bytes"),
         ("support.handlers:coroutine", "TypeError", "async def"),
         ("support.handlers:missing", "AttributeError", "missing"),
