@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from flow_client._batch import Batch, BatchCounts
     from flow_client._model import TERMINAL_STATUSES
     from flow_client._outbox import BridgeStats
     from flow_client.bridge import NatsBridge
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TERMINAL_STATUSES",
+    "Batch",
+    "BatchCounts",
     "BridgeError",
     "BridgeStats",
     "BridgeTimeoutError",
@@ -72,6 +75,8 @@ __all__ = [
 
 _MODULES = {
     "TERMINAL_STATUSES": "_model",
+    "Batch": "_batch",
+    "BatchCounts": "_batch",
     "BridgeStats": "_outbox",
     "ExecutionHandle": "executions",
     "NatsBridge": "bridge",

@@ -2,69 +2,121 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+import queue
+import time
+from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from flow_client._checks import whole_number
-from flow_client._log import say_what_is_left
-from flow_client.errors import InvalidRequestError
+from flow_client import _batch_keys
+from flow_client._batch import BatchCounts
+from flow_client._checks import shown, whole_number
+from flow_client._log import logger, say_what_is_left
+from flow_client._model import TERMINAL_STATUSES
+from flow_client._submitter import restated
+from flow_client.errors import InvalidRequestError, PlatformStatusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Generator, Iterable
+    from concurrent.futures import Future
 
+    from flow_client._batch_keys import BatchKeys
     from flow_client._progress import Progress
+    from flow_client._submission import Submission
+    from flow_client._submitter import Submitter
     from flow_client.executions import ExecutionHandle
     from flow_client.models import ExecutionRecord
 
 AHEAD = 4
 """How many times `max_in_flight` executions may be submitted and not yielded: one that takes long holds up the rest."""
+MOST_ATTEMPTS = 100
+"""How many executions of one input are looked through for one that has not failed."""
+_FAILED = TERMINAL_STATUSES - {"completed"}
+_REUSED_KEY_STATUSES = frozenset({400, 409, 422})
 
 
 @dataclass(frozen=True)
-class _Place:
-    """An input's place in the order: its execution, None if it could not be submitted, and what comes of it."""
+class BatchOptions:
+    """What a batch's caller wants; `PlatformClient.map` says what each means."""
 
-    execution_id: str | None
-    future: Future[ExecutionRecord]
+    max_in_flight: int
+    timeout: float | None
+    return_exceptions: bool
+    with_inputs: bool
+    retry_failed: bool
+
+    def check(self, keys: BatchKeys) -> None:
+        """Raise `InvalidRequestError` if an option is unusable."""
+        whole_number(self.max_in_flight, "max_in_flight", InvalidRequestError)
+        for name in ("return_exceptions", "with_inputs", "retry_failed"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise InvalidRequestError(f"{name} is {shown(value)}; it must be True or False")
+        if self.retry_failed and not keys.is_given:
+            raise InvalidRequestError("retry_failed needs key=…, by which it finds what an earlier run has done")
+
+
+@dataclass(eq=False)
+class _Place:
+    """An input's place in the order, the execution that stands for it, and what has come of it.
+
+    Attributes:
+        position: the input's number, from 0.
+        item: the input.
+        key: the idempotency key of the input's first execution.
+        submission: the one that is under way or was made.
+        attempt: how many failed executions of earlier runs were passed over.
+        handle: the execution, once it is submitted.
+        future: its record to come.
+        is_resumed: whether an earlier run had started it.
+        outcome: the record or the error; None before there is one.
+    """
+
+    position: int
+    item: Any
+    key: str
+    submission: Submission
+    attempt: int = 0
+    handle: ExecutionHandle | None = None
+    future: Future[ExecutionRecord] | None = None
+    is_resumed: bool = False
+    outcome: ExecutionRecord | Exception | None = None
 
 
 class FanOut:
     """One `PlatformClient.map` under way.
 
+    It submits in the caller's thread and never sleeps there but for news: an execution that has ended, or a failed
+    submission that is due again. What ends in the meantime is yielded.
+
     Args:
-        submit: `submit(item)`, or `submit(item, idempotency_key=…)` with a `key`, returns the item's handle.
         inputs: the items, read one by one as places become free.
-        max_in_flight: how many may be submitted and unfinished.
-        key: what the idempotency keys derive from, None for keys of their own.
-        timeout: seconds for which each execution is waited for.
-        return_exceptions: whether an item's error is yielded in its place.
-        progress: follows what has ended.
+        submitter: submits them.
+        keys: their idempotency keys.
+        options: what the caller wants.
+        progress: shows what has ended.
     """
 
     def __init__(
-        self,
-        submit: Callable[..., ExecutionHandle],
-        inputs: Iterable[Any],
-        *,
-        max_in_flight: int,
-        key: str | None,
-        timeout: float | None,
-        return_exceptions: bool,
-        progress: Progress,
+        self, inputs: Iterable[Any], submitter: Submitter, keys: BatchKeys, options: BatchOptions, progress: Progress
     ) -> None:
-        self._submit = submit
-        self._inputs = iter(inputs)
-        self._max_in_flight = whole_number(max_in_flight, "max_in_flight", InvalidRequestError)
-        self._key = _checked_key(key)
-        self._timeout = timeout
-        self._return_exceptions = return_exceptions
+        options.check(keys)
+        try:
+            self._inputs = iter(inputs)
+        except TypeError as error:
+            raise InvalidRequestError(f"inputs is {shown(inputs)}; it must be an iterable of inputs") from error
+        self._submitter = submitter
+        self._keys = keys
+        self._options = options
         self._progress = progress
         self._places: deque[_Place] = deque()
-        self._submitted = 0
-        self._ended = False
+        self._unsent: list[_Place] = []
+        self._ended: queue.SimpleQueue[_Place] = queue.SimpleQueue()
+        self._tally: Counter[str] = Counter()
+        self._unfinished = 0
+        self._keys_were_used = True
+        self._is_exhausted = False
         self._broken: Exception | None = None
 
     def outcomes(self) -> Generator[Any, None, None]:
@@ -76,86 +128,244 @@ class FanOut:
         except BaseException as error:
             self._leave(error)
             raise
+        logger.info("map: %s", self.counts())
         if self._broken is not None:
             raise self._broken
 
+    def counts(self) -> BatchCounts:
+        """Return how far the batch is."""
+        tally = self._tally.copy()
+        for place in list(self._places):
+            tally.update(_origin(place) if place.outcome is None else ())
+        return BatchCounts(**{name: tally[name] for name in BatchCounts.__dataclass_fields__})
+
+    # What is submitted, and when.
+
     def _fill(self) -> bool:
-        """Submit while there is room; return whether there is anything to be yielded."""
-        while self._has_room():
-            self._start_next()
+        """Submit what may be submitted now; return whether there is anything to be yielded."""
+        while self._may_go_on() and self._submit_one():
+            pass
         return bool(self._places)
 
-    def _has_room(self) -> bool:
-        in_order = len(self._places) < AHEAD * self._max_in_flight
-        return not self._ended and in_order and len(self._in_flight()) < self._max_in_flight
+    def _may_go_on(self) -> bool:
+        # While the platform is in trouble a try may take long: what is ready goes first.
+        self._take_in_ended()
+        is_ready = bool(self._places) and self._places[0].outcome is not None
+        return not (is_ready and self._submitter.is_struggling())
 
-    def _start_next(self) -> None:
+    def _submit_one(self) -> bool:
+        """Make one try if one is due; return whether there was one."""
+        if self._submitter.due > time.monotonic():
+            return False
+        place = self._next_unsent() or self._next_input()
+        if place is not None and place.outcome is None:
+            self._try(place)
+        return place is not None
+
+    def _next_unsent(self) -> _Place | None:
+        """Return the place whose submission is due again, if one is."""
+        place = min(self._unsent, key=_due, default=None)
+        if place is None or _due(place) > time.monotonic():
+            return None
+        self._unsent.remove(place)
+        return place
+
+    def _next_input(self) -> _Place | None:
+        """Read the next input, if there is room for it and one is left, and return its place."""
+        if not self._has_room():
+            return None
         try:
             item = next(self._inputs)
         except StopIteration:
-            self._ended = True
+            self._is_exhausted = True
         except Exception as error:  # noqa: BLE001 - it comes out behind the records before it
-            self._ended, self._broken = True, error
+            self._is_exhausted, self._broken = True, error
         else:
-            self._places.append(self._start(item))
-            self._progress.follow(self._places[-1].future)
+            return self._take_place(item)
+        return None
 
-    def _start(self, item: Any) -> _Place:
-        options = {} if self._key is None else {"idempotency_key": derived_key(self._key, self._submitted)}
-        self._submitted += 1
+    def _has_room(self) -> bool:
+        # While nobody has answered yet, one input is enough to find out whether somebody does.
+        is_alone = self._submitter.is_reached or not self._unsent
+        in_order = len(self._places) < AHEAD * self._options.max_in_flight
+        return not self._is_exhausted and is_alone and in_order and self._unfinished < self._options.max_in_flight
+
+    def _take_place(self, item: Any) -> _Place:
+        position, key, failure = self._tally["inputs"], "", None
         try:
-            handle = self._submit(item, **options)
-            _check_passed_on(handle, **options)
-            return _Place(handle.execution_id, handle.future(self._timeout))
+            key = self._keys.of_input(item, position)
         except Exception as error:  # noqa: BLE001 - it is the item's, and comes out at its place
-            failed: Future[ExecutionRecord] = Future()
-            failed.set_exception(error)
-            # Nothing behind it would be yielded.
-            self._ended = not self._return_exceptions
-            return _Place(None, failed)
+            failure = error
+        place = _Place(position, item, key, self._submitter.begin(key))
+        self._places.append(place)
+        self._tally["inputs"] += 1
+        self._unfinished += 1
+        if failure is not None:
+            self._settle(place, failure)
+        return place
 
-    def _next(self) -> ExecutionRecord | BaseException:
-        """Return what came of the first item; while it is under way, others take the places that become free."""
-        while not self._places[0].future.done():
+    def _try(self, place: _Place) -> None:
+        """Try to submit the place's input; then it is in flight, has failed, or is tried again later."""
+        try:
+            handle = self._submitter.attempt(place.item, place.submission)
+            if handle is None:
+                self._unsent.append(place)
+            else:
+                self._start(place, handle)
+        except Exception as error:  # noqa: BLE001 - it is the item's, and comes out at its place
+            self._settle(place, self._explained(place, error))
+
+    def _start(self, place: _Place, handle: ExecutionHandle) -> None:
+        """Follow the execution that stands for the input now."""
+        place.handle = handle
+        key = _batch_keys.of_attempt(place.key, place.attempt)
+        self._check_key(handle, key)
+        place.is_resumed = _was_there_before(place.submission, handle)
+        if place.is_resumed and _status(handle) in _FAILED and self._may_retry(place):
+            self._try_again(place)
+            return
+        place.future = handle.future(self._options.timeout)
+        place.future.add_done_callback(lambda _: self._ended.put(place))
+
+    def _check_key(self, handle: ExecutionHandle, key: str) -> None:
+        if getattr(handle, "idempotency_key", None) == key:
+            return
+        self._keys_were_used = False
+        if self._keys.is_given:
+            raise InvalidRequestError(
+                "submit did not pass its idempotency_key on: with key=… every run would start the executions anew; "
+                "write it like lambda item, **key: client.submit_…(…, **key)",
+                execution_id=getattr(handle, "execution_id", None),
+            )
+
+    def _try_again(self, place: _Place) -> None:
+        """Submit the input anew: its execution failed in an earlier run."""
+        place.attempt += 1
+        place.handle = place.future = None
+        place.submission = self._submitter.begin(_batch_keys.of_attempt(place.key, place.attempt))
+        self._unsent.append(place)
+
+    # What has ended.
+
+    def _next(self) -> Any:
+        """Return what came of the first input; while it is under way, others take the places that become free."""
+        while self._places[0].outcome is None:
             self._progress.show()
-            futures = [place.future for place in self._in_flight()]
-            wait(futures, timeout=self._progress.refresh_seconds, return_when=FIRST_COMPLETED)
+            self._await_news()
             self._fill()
         self._progress.show()
-        future = self._places.popleft().future
-        error = future.exception()
-        return error if error is not None and self._return_exceptions else future.result()
+        place = self._places.popleft()
+        outcome = place.outcome
+        if isinstance(outcome, Exception) and (self._submitter.is_unreachable or not self._options.return_exceptions):
+            getattr(outcome, "add_note", str)(f"This is what came of inputs[{place.position}] of the map.")
+            raise outcome
+        self._tally["yielded"] += 1
+        return (place.item, outcome) if self._options.with_inputs else outcome
 
-    def _in_flight(self) -> list[_Place]:
-        return [place for place in self._places if not place.future.done()]
+    def _await_news(self) -> None:
+        """Wait until an execution has ended, a submission may be tried, or the progress is to be shown."""
+        with suppress(queue.Empty):
+            self._take_in(self._ended.get(timeout=self._seconds_to_wait()))
+
+    def _seconds_to_wait(self) -> float | None:
+        """Return the seconds after which there is something to do without news; None if there is not."""
+        pauses = [] if self._progress.refresh_seconds is None else [self._progress.refresh_seconds]
+        if self._unsent or (self._submitter.is_struggling() and self._has_room()):
+            due = -float("inf") if self._has_room() else min(map(_due, self._unsent))
+            pauses.append(max(0.0, max(due, self._submitter.due) - time.monotonic()))
+        return min(pauses, default=None)
+
+    def _take_in_ended(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self._take_in(self._ended.get_nowait())
+
+    def _take_in(self, place: _Place) -> None:
+        """Note how a place's execution has ended, or have it run again."""
+        future = place.future
+        if future is None:
+            return
+        outcome = future.exception() or future.result()
+        if not isinstance(outcome, BaseException):
+            place.is_resumed = place.is_resumed or place.submission.is_later_than(outcome.created_at)
+            if place.is_resumed and not outcome.is_completed and self._may_retry(place):
+                self._try_again(place)
+                return
+        self._settle(place, outcome)
+
+    def _may_retry(self, place: _Place) -> bool:
+        return self._options.retry_failed and place.attempt < MOST_ATTEMPTS
+
+    def _settle(self, place: _Place, outcome: Any) -> None:
+        place.outcome = outcome
+        self._unfinished -= 1
+        is_error = isinstance(outcome, Exception)
+        kind = "errors" if is_error else "completed" if outcome.is_completed else "failed"
+        self._tally.update([kind, *_origin(place)])
+        self._progress.note(is_completed=kind == "completed")
+        if is_error and not self._options.return_exceptions:
+            # Nothing behind it will be yielded.
+            self._is_exhausted = True
+            self._unsent = [other for other in self._unsent if other.position < place.position]
+
+    def _explained(self, place: _Place, error: Exception) -> Exception:
+        """Return the error of a submission, and what to do about it where the platform knows its key already."""
+        if not self._keys.is_given or not isinstance(error, PlatformStatusError) or not _says_key_was_reused(error):
+            return error
+        explained = restated(error, f"{self._keys.explain_conflict(place.item, place.position)} ({error})")
+        explained.__cause__ = error
+        return explained
 
     def _leave(self, interrupt: BaseException) -> None:
         """Wait for nothing more, and say what is left behind."""
-        places = self._in_flight()
-        for place in places:
-            place.future.cancel()
-        if places:
-            again = f"map again with key={self._key!r} and the same inputs takes them up"
-            ids = f"take them up with client.execution(): {', '.join(str(place.execution_id) for place in places)}"
-            count = f"map was left with {len(places)} executions in flight; they go on"
-            say_what_is_left(f"{count}: {again if self._key else ids}", interrupt)
+        left = [place for place in self._places if place.outcome is None]
+        in_flight = [place.handle for place in left if place.handle is not None]
+        for place in left:
+            if place.future is not None:
+                place.future.cancel()
+        unanswered = sum(place.handle is None and place.submission.tries > 0 for place in left)
+        if in_flight or unanswered or not isinstance(interrupt, (Exception, GeneratorExit)):
+            say_what_is_left(self._what_is_left(in_flight, unanswered), interrupt)
+
+    def _what_is_left(self, in_flight: list[ExecutionHandle], unanswered: int) -> str:
+        parts = [f"map was left with {len(in_flight)} executions in flight"]
+        if unanswered:
+            parts.append(f"and {unanswered} more may have been submitted")
+        ended = self._tally["completed"] + self._tally["failed"]
+        return f"{', '.join(parts)}; they go on: {self._how_to_resume(in_flight)}; {ended} have ended"
+
+    def _how_to_resume(self, in_flight: list[ExecutionHandle]) -> str:
+        again = f"{self._keys.how_to_resume()} and the same inputs takes up all that were submitted"
+        if self._keys.is_given:
+            return again
+        ids = f"take them up with client.execution(): {', '.join(handle.execution_id for handle in in_flight)}"
+        ways = [ids] if in_flight else []
+        return "; or ".join([*ways, again] if self._keys_were_used else ways) or "nothing is left to be taken up"
 
 
-def derived_key(key: str, position: int) -> str:
-    """Return the idempotency key of one item: another one for any other key or position."""
-    return f"{sha256(key.encode(errors='surrogatepass')).hexdigest()}-{position}"
+def _due(place: _Place) -> float:
+    return place.submission.due
 
 
-def _check_passed_on(handle: ExecutionHandle, idempotency_key: str | None = None) -> None:
-    if idempotency_key is not None and handle.idempotency_key != idempotency_key:
-        raise InvalidRequestError(
-            "submit did not pass its idempotency_key on: with key=… every run would start the executions anew; "
-            "write it like lambda item, **key: client.submit_…(…, **key)",
-            execution_id=handle.execution_id,
-        )
+def _status(handle: ExecutionHandle) -> str:
+    return str(getattr(handle.accepted, "status", "")).lower()
 
 
-def _checked_key(key: str | None) -> str | None:
-    if key is None or (isinstance(key, str) and key):
-        return key
-    raise InvalidRequestError(f"key is {key!r}; it must be a string that is not empty")
+def _was_there_before(submission: Submission, handle: ExecutionHandle) -> bool:
+    """Return whether the platform's answer shows that the execution is not of this run."""
+    # Nothing ends before it is accepted, unless an earlier try of ours was accepted and its answer was lost.
+    has_ended = submission.tries == 1 and _status(handle) in TERMINAL_STATUSES
+    return submission.is_replayed or has_ended
+
+
+def _origin(place: _Place) -> list[str]:
+    """Return the counts that the execution of a place belongs to."""
+    if place.handle is None:
+        return []
+    if place.is_resumed:
+        return ["resumed"]
+    return ["started", "retried"] if place.attempt else ["started"]
+
+
+def _says_key_was_reused(error: PlatformStatusError) -> bool:
+    return error.status_code in _REUSED_KEY_STATUSES and "idempotency" in f"{error.detail}".lower()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flow_client import _submission
 from flow_client._bridge_methods import BridgeMethods
 from flow_client._checks import optional_seconds, seconds, shown
 from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, ClientCore, caller
@@ -274,7 +276,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         idempotency_key: str | None,
     ) -> ExecutionHandle:
         fields = self._submission(operation, *terms)
-        reply = self._call(operation, ids, fields, idempotency_key=idempotency_key)
+        reply = _submission.send(partial(self._call, operation, ids, fields), idempotency_key, self.settings.timeout)
         return ExecutionHandle(self, reply.value.execution_id, reply.value, reply.idempotency_key)
 
     def _look(self, execution_id: str, *, hold: int, timeout: float) -> Look:

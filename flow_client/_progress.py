@@ -10,11 +10,8 @@ from flow_client.errors import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from concurrent.futures import Future
 
     from typing_extensions import Self
-
-    from flow_client.models import ExecutionRecord
 
 REFRESH_SECONDS = 1.0
 
@@ -28,8 +25,8 @@ class Progress:
 
     refresh_seconds: float | None = None
 
-    def follow(self, future: Future[ExecutionRecord]) -> None:
-        """Count the future from now on."""
+    def note(self, *, is_completed: bool) -> None:
+        """Count one more that has ended."""
 
     def show(self) -> None:
         """Show how many have ended."""
@@ -52,21 +49,20 @@ class _Bar(Progress):
     def __init__(self, bars: Any, total: int | None) -> None:
         self._bars = bars
         self._total = total
-        self._pending: set[Future[ExecutionRecord]] = set()
+        self._ended = 0
         self._failed = 0
         self._due = 0.0
 
-    def follow(self, future: Future[ExecutionRecord]) -> None:
-        self._pending.add(future)
+    def note(self, *, is_completed: bool) -> None:
+        self._ended += 1
+        self._failed += not is_completed
 
     def show(self) -> None:
-        ended = {future for future in self._pending if future.done()}
-        self._pending -= ended
-        self._failed += sum(not _is_completed(future) for future in ended)
         if self._failed:
             self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)
+        ended, self._ended = self._ended, 0
         if ended:
-            self._bar.update(len(ended))
+            self._bar.update(ended)
         elif time.monotonic() >= self._due:
             self._bar.refresh()  # its clock goes on
             self._due = time.monotonic() + REFRESH_SECONDS
@@ -115,7 +111,3 @@ def _length(inputs: Iterable[Any]) -> int | None:
         return len(inputs)  # type: ignore[arg-type]  # that is the question
     except TypeError:
         return None
-
-
-def _is_completed(future: Future[ExecutionRecord]) -> bool:
-    return not future.cancelled() and future.exception() is None and future.result().is_completed

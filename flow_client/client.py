@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from flow_client import config as configuration
 from flow_client._auth import TokenStore
-from flow_client._checks import optional_seconds
+from flow_client._batch import Batch
+from flow_client._batch_keys import BatchKeys
+from flow_client._checks import optional_seconds, seconds
 from flow_client._durable_methods import DurableMethods
-from flow_client._fanout import FanOut
+from flow_client._fanout import BatchOptions, FanOut
 from flow_client._operation_methods import OperationMethods
 from flow_client._progress import progress_of
+from flow_client._submitter import Submitter
 from flow_client._transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from typing_extensions import Self
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
     from flow_client.executions import ExecutionHandle
     from flow_client.models import ExecutionRecord
 
+InputT = TypeVar("InputT")
+
 DEFAULT_IN_FLIGHT = 32
+DEFAULT_PATIENCE = 300.0
 
 
 class PlatformClient(DurableMethods):
@@ -93,76 +99,151 @@ class PlatformClient(DurableMethods):
     def map(
         self,
         submit: Callable[..., ExecutionHandle],
-        inputs: Iterable[Any],
+        inputs: Iterable[InputT],
         *,
         max_in_flight: int = ...,
-        key: str | None = ...,
+        key: str | Callable[[InputT], str] | None = ...,
         timeout: float | None = ...,
+        patience: float = ...,
+        retry_failed: bool = ...,
         return_exceptions: Literal[False] = ...,
+        with_inputs: Literal[False] = ...,
         progress: bool = ...,
-    ) -> Generator[ExecutionRecord, None, None]: ...
+    ) -> Batch[ExecutionRecord]: ...
 
     @overload
     def map(
         self,
         submit: Callable[..., ExecutionHandle],
-        inputs: Iterable[Any],
+        inputs: Iterable[InputT],
         *,
         max_in_flight: int = ...,
-        key: str | None = ...,
+        key: str | Callable[[InputT], str] | None = ...,
         timeout: float | None = ...,
+        patience: float = ...,
+        retry_failed: bool = ...,
         return_exceptions: bool,
+        with_inputs: Literal[False] = ...,
         progress: bool = ...,
-    ) -> Generator[ExecutionRecord | Exception, None, None]: ...
+    ) -> Batch[ExecutionRecord | Exception]: ...
+
+    @overload
+    def map(
+        self,
+        submit: Callable[..., ExecutionHandle],
+        inputs: Iterable[InputT],
+        *,
+        max_in_flight: int = ...,
+        key: str | Callable[[InputT], str] | None = ...,
+        timeout: float | None = ...,
+        patience: float = ...,
+        retry_failed: bool = ...,
+        return_exceptions: Literal[False] = ...,
+        with_inputs: Literal[True],
+        progress: bool = ...,
+    ) -> Batch[tuple[InputT, ExecutionRecord]]: ...
+
+    @overload
+    def map(
+        self,
+        submit: Callable[..., ExecutionHandle],
+        inputs: Iterable[InputT],
+        *,
+        max_in_flight: int = ...,
+        key: str | Callable[[InputT], str] | None = ...,
+        timeout: float | None = ...,
+        patience: float = ...,
+        retry_failed: bool = ...,
+        return_exceptions: bool,
+        with_inputs: Literal[True],
+        progress: bool = ...,
+    ) -> Batch[tuple[InputT, ExecutionRecord | Exception]]: ...
 
     def map(
         self,
         submit: Callable[..., ExecutionHandle],
-        inputs: Iterable[Any],
+        inputs: Iterable[InputT],
         *,
         max_in_flight: int = DEFAULT_IN_FLIGHT,
-        key: str | None = None,
+        key: str | Callable[[InputT], str] | None = None,
         timeout: float | None = None,
+        patience: float = DEFAULT_PATIENCE,
+        retry_failed: bool = False,
         return_exceptions: bool = False,
+        with_inputs: bool = False,
         progress: bool = False,
-    ) -> Generator[Any, None, None]:
+    ) -> Batch[Any]:
         """Submit an execution for each input, a bounded number at a time, and yield the records in the inputs' order.
 
-            count = partial(client.submit_code_block_execution, "count-words", ring_id="ring-1")
+            count = partial(client.submit_code_block_execution, "count-words", ring_id="ring-1", timeout_seconds=3600)
             for record in client.map(count, ({"text": text} for text in texts), key="nightly-2026-11-23"):
                 print(record.raise_for_status().output)
+
+        The platform ends each execution after the `timeout_seconds` of its submission: 300 s unless `submit` says
+        otherwise, as above.
 
         Nothing is submitted before the first record is asked for, and nothing while none is. To leave it, by Ctrl-C, an
         error or `close()`, ends the submitting and logs what is in flight, which goes on.
 
+        Submissions are as patient as waits: one that fails for a reason that passes (connections refused or lost,
+        time-outs, 408, 429, 5xx) is sent again under the same idempotency key, with growing pauses that all inputs
+        share, while the executions in flight are watched and their records yielded. Until the platform has answered
+        once, a refused connection is more likely a wrong URL: it is tried as often as any other call, then raised.
+
         Args:
             submit: called with each input, returns its handle: a submit method of the client, or a function that calls
-                one. With `key` it is also given `idempotency_key=…` and has to pass it on.
+                one. With `key` it is also given `idempotency_key=…`, if it takes that, and has to pass it on. It may be
+                called several times for one input; the first submission that it makes has the same key each time.
             inputs: any iterable, without end too: it is read as places become free.
             max_in_flight: how many executions may be submitted and unfinished. Four times as many may be submitted and
                 not yielded, because the first of them takes long.
             key: names this batch. The idempotency keys derive from it and the input's position: a script that died and
                 is run again with the same key and inputs takes up the executions of its first run and starts none
-                twice, for as long as the platform remembers keys.
-            timeout: seconds for which each execution is waited for; None for no limit.
+                twice, for as long as the platform remembers keys. Or a function that returns a string for an input,
+                another one for each: the keys derive from that alone, and inputs may be added, removed and reordered.
+                Put a date or a run's name into either: under yesterday's key come yesterday's results.
+            timeout: seconds for which each execution is waited for once it is submitted; None for no limit. It bounds
+                neither the execution nor the batch.
+            patience: seconds for which submissions are tried again. They are given up when this one, or all without
+                exception, have failed for that long.
+            retry_failed: where the execution of an input ended in an earlier run and did not complete, run it once
+                more, under a key that derives from `key` too. What fails in this run is yielded, and run again by
+                the next. Keep it set in a script: without it the first execution of each input is what counts.
             return_exceptions: yield an input's error in its place and go on. Else it is raised there and ends the map.
+            with_inputs: yield pairs of the input and its record.
             progress: show a bar of the executions that have ended, on standard error if that is a terminal, or in the
                 notebook; elsewhere there is none. It needs the extra `progress`.
 
+        Returns:
+            A generator of the records, whose `counts` say at any time how many executions were started, resumed and
+            completed.
+
         Raises:
-            InvalidRequestError: an argument is unusable, or `submit` did not pass the key on.
+            InvalidRequestError: an argument is unusable. At its place: `submit` did not pass the key on or returned no
+                handle, or the key function returned no string, or one for two inputs.
             ConfigurationError: `progress` needs tqdm. Nothing has been submitted.
             ExecutionWaitTimeout: at its place, an execution that did not end within `timeout`.
+            PlatformBadRequestError: at its place, an input that the platform refuses; it says so if an earlier run
+                submitted another input under the same key.
+            PlatformConnectionError: nobody answered from the start, with `return_exceptions` too.
             PlatformClientError: at its place, an input that could not be submitted or waited for.
         """
-        return FanOut(
-            *(submit, inputs),
+        options = BatchOptions(
             max_in_flight=max_in_flight,
-            key=key,
             timeout=optional_seconds(timeout, "timeout"),
             return_exceptions=return_exceptions,
-            progress=progress_of(inputs, progress),
-        ).outcomes()
+            with_inputs=with_inputs,
+            retry_failed=retry_failed,
+        )
+        keys = BatchKeys(key)
+        submitter = Submitter(
+            submit,
+            passes_keys=keys.is_given,
+            patience=seconds(patience, "patience", zero=True),
+            first_attempts=self.settings.max_attempts,
+        )
+        fan_out = FanOut(inputs, submitter, keys, options, progress_of(inputs, progress))
+        return Batch(fan_out.outcomes(), fan_out.counts)
 
     def with_options(self, *, timeout: float | None = None, max_attempts: int | None = None) -> Self:
         """Return a copy with other limits, on the same connections, tokens, retry budget and NATS bridge.

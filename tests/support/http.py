@@ -41,12 +41,12 @@ class HttpServer:
     The default is the record of whichever execution is asked for.
     """
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.received: list[Received] = []
         self.answers: deque[Answer] = deque()
         self.default = Answer(200, {"execution_id": "e-1", "status": "completed"})
         self.handle = None
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.owner = self
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
