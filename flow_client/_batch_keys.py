@@ -46,8 +46,9 @@ class BatchKeys:
             return f"{_digest(self._key)}-{position}"
         value = self._key(item)
         if not isinstance(value, str) or not value:
+            place = f"inputs[{position}]"
             raise InvalidRequestError(
-                f"the key function returned {shown(value)} for inputs[{position}]; it must return a string that is not empty"
+                f"the key function returned {shown(value)} for {place}; it must return a string that is not empty"
             )
         digest = _digest(value)
         self._check_new(digest, value, position)
@@ -65,12 +66,12 @@ class BatchKeys:
         """Say what it means that the platform knows the input's idempotency key from another request."""
         if isinstance(self._key, str):
             return (
-                f"inputs[{position}] is not what an earlier run with key={shown(self._key)} submitted at this position. "
+                f"inputs[{position}] is not what an earlier run with key={shown(self._key)} submitted at this place. "
                 "Inputs were added, removed or reordered, or an argument of the submission was changed: "
                 "use another key, or a function of the input (key=lambda item: …), which does not depend on positions"
             )
         return (
-            f"inputs[{position}], whose key is {shown(self._key(item))}, is not what an earlier run submitted under it. "
+            f"inputs[{position}] is not what an earlier run submitted under its key {shown(self._key(item))}. "
             "The input or an argument of the submission was changed: have the key function return another key for it"
         )
 

@@ -69,7 +69,7 @@ def test_a_line_at_the_top_of_the_file_is_an_error_that_says_what_to_do(client, 
     list(client.map(submit, inputs(0, 1, 2), key="nightly"))
     with pytest.raises(flow_client.PlatformBadRequestError) as caught:
         list(client.map(submit, inputs(9, 0, 1, 2), key="nightly"))
-    assert "inputs[0] is not what an earlier run with key='nightly' submitted at this position" in str(caught.value)
+    assert "inputs[0] is not what an earlier run with key='nightly' submitted at this place" in str(caught.value)
     assert "key=lambda item" in str(caught.value)
     assert "used for a request with another body" in str(caught.value)
     assert caught.value.status_code == 422
@@ -81,7 +81,7 @@ def test_an_input_that_was_changed_is_named_with_its_key(client, submit, executi
     list(client.map(submit, inputs(0, 1), key=by_number))
     other = partial(submit, timeout_seconds=5)
     outcomes = list(client.map(other, inputs(0, 1), key=by_number, return_exceptions=True))
-    assert "inputs[1], whose key is 'nightly-1', is not what an earlier run submitted under it" in str(outcomes[1])
+    assert "inputs[1] is not what an earlier run submitted under its key 'nightly-1'" in str(outcomes[1])
 
 
 def test_a_submit_that_takes_no_key_is_given_it_all_the_same(client, executions):
