@@ -46,6 +46,7 @@ lint: $(DEV)
 
 types: $(DEV)
 	@$(BIN)/mypy
+	@$(BIN)/basedpyright --level error
 
 layers: $(DEV)
 	@$(BIN)/lint-imports

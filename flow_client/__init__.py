@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     )
     from flow_client.executions import ExecutionHandle
 
+    __version__: str
+
 __all__ = [
     "TERMINAL_STATUSES",
     "Batch",
@@ -85,13 +87,26 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in __all__ and name != "__version__":
         raise AttributeError(f"module 'flow_client' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - the package itself imports nothing
 
-    value = getattr(import_module(f"flow_client.{_MODULES.get(name, 'errors')}"), name)
+    value = (
+        _installed_version()
+        if name == "__version__"
+        else getattr(import_module(f"flow_client.{_MODULES.get(name, 'errors')}"), name)
+    )
     globals()[name] = value
     return value
+
+
+def _installed_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - as above
+
+    try:
+        return version("flow-client")
+    except PackageNotFoundError:  # a copy of the folder works too
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+import flow_client
 from flow_client import _body, _json
 from flow_client._checks import shown
 from flow_client._deadline import Deadline
@@ -218,7 +220,7 @@ def _fixed_headers(settings: Settings) -> dict[str, str]:
     return {
         "Accept": "application/json",
         "Accept-Encoding": "gzip, deflate",
-        "User-Agent": "flow-client",
+        "User-Agent": f"flow-client/{flow_client.__version__} python/{platform.python_version()}",
         **{name: value for name, value in optional.items() if value},
     }
 

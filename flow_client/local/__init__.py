@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +14,23 @@ if TYPE_CHECKING:
 __all__ = ["LocalPlatform", "LocalPlatformError", "ManifestError", "SettingError"]
 
 _MODULES = dict.fromkeys(__all__, "errors") | {"LocalPlatform": "platform"}
+
+
+_EXTRA = ("fastapi", "jwt", "uvicorn", *(("tomli",) if sys.version_info < (3, 11) else ()))
+
+
+def _check_extra() -> None:
+    # Here every way in goes past: python -m, a service, an import of any module.
+    missing = [name for name in _EXTRA if find_spec(name) is None]
+    if missing:
+        raise ModuleNotFoundError(
+            f"flow_client.local needs packages that are not installed ({', '.join(missing)}): "
+            "pip install 'flow-client[local]'",
+            name=__name__,  # with that, python -m shows the message alone
+        )
+
+
+_check_extra()
 
 
 def __getattr__(name: str) -> Any:

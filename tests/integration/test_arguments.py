@@ -102,6 +102,23 @@ def test_a_long_timeout_is_kept_to_by_the_socket_too(make_client, http_server, t
     assert make_client(timeout=timeout, max_attempts=1).get_execution_status(E1).status == "completed"
 
 
+def test_the_longest_durations_can_be_waited_for(make_client, http_server, nats_server, bus):
+    client = make_client(nats_url=nats_server.url, timeout=1e9, ring_id="r")
+    assert client.await_execution_result(E1, timeout_seconds=1e9, not_found_retry_seconds=1e9).status == "completed"
+    assert client.execution(E1).future(1e9).result(30).status == "completed"
+    assert [record.status for record in client.map(lambda _: client.execution(E1), [1], timeout=1e9)] == ["completed"]
+    http_server.queue(ACCEPTED)
+    assert client.execute_workflow("w-1", {}, timeout_seconds=1e9, on_event=print).status == "completed"
+    bus.put_input(E1)
+    with NatsBridge(nats_server.url, connect_timeout=1e9, close_timeout=1e9, publish_timeout=1e9) as bridge:
+        assert bridge.fetch_execution_input(None, E1, timeout=1e9).input_data == {}
+        bridge.push_execution_event(None, E1, "chunk", 1)
+        bridge.flush(1e9)
+        bridge.push_execution_output(None, E1, 1)
+        bridge.push_execution_event(None, E1, "done", 1)
+    assert [event["event_type"] for event in bus.events(E1)] == ["chunk", "done"]
+
+
 def test_no_limit_is_none(client, http_server):
     http_server.queue(Answer(200, {"execution_id": E1, "status": "running"}))
     assert client.await_execution_result(E1, timeout_seconds=None).status == "completed"

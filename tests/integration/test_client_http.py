@@ -2,6 +2,7 @@
 
 import json
 import logging
+import platform
 import socket
 import threading
 import time
@@ -336,6 +337,12 @@ def test_netrc_does_not_replace_the_token(client, http_server, tmp_path, monkeyp
     monkeypatch.setenv("NETRC", str(path))
     client.get_execution_status(E1)
     assert http_server.received[0].headers["Authorization"] == "Bearer t-1"
+
+
+def test_a_request_says_which_client_sends_it(client, http_server):
+    client.get_execution_status(E1)
+    wanted = f"flow-client/{flow_client.__version__} python/{platform.python_version()}"
+    assert http_server.received[0].headers["User-Agent"] == wanted
 
 
 def test_a_cookie_is_not_sent_back(client, http_server):

@@ -2,8 +2,15 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
-HEAVY = ("requests", "urllib3", "pydantic", "tenacity", "asyncio", "nats", "ssl")
+import pytest
+
+import flow_client
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("requests", "urllib3", "pydantic", "tenacity", "asyncio", "nats", "ssl", "importlib.metadata")
 
 
 def loaded_after(code):
@@ -14,6 +21,37 @@ def loaded_after(code):
 
 def test_importing_the_package_loads_nothing_heavy():
     assert loaded_after("import flow_client") == []
+
+
+def test_the_version_is_the_installed_packages():
+    assert flow_client.__version__ == version("flow-client")
+    assert loaded_after("import flow_client; flow_client.__version__") == ["importlib.metadata"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "flow_client.local", "--components", "components.toml"],
+        ["-m", "flow_client.local.runner"],
+        ["-c", "import flow_client.local"],
+        ["-c", "from flow_client.local import LocalPlatform"],
+        ["-c", "from flow_client.local.platform import LocalPlatform"],
+    ],
+)
+def test_without_its_extra_the_local_platform_names_the_extra(command):
+    """-S: the packages that are installed are not there."""
+    done = subprocess.run(
+        [sys.executable, "-S", *command], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+    assert done.returncode != 0
+    assert "pip install 'flow-client[local]'" in done.stderr.splitlines()[-1]
+    assert command[:2] != ["-m", "flow_client.local"] or len(done.stderr.splitlines()) == 1
+
+
+def test_a_copy_of_the_folder_that_was_not_installed_has_a_version_too():
+    command = [sys.executable, "-S", "-c", "import flow_client; print(flow_client.__version__)"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
+    assert done.stdout == "0+unknown\n"
 
 
 def test_the_errors_load_nothing_heavy():
