@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Literal
@@ -66,9 +65,10 @@ def handles_are_waited_for(handle: ExecutionHandle) -> None:
 
 def records_are_mapped(client: PlatformClient) -> None:
     submit = partial(client.submit_code_block_execution, "count-words", ring_id=uuid.uuid4())
-    assert_type(client.map(submit, [{"text": "a"}]), Generator[ExecutionRecord, None, None])
-    outcomes = client.map(submit, [{"text": "a"}], return_exceptions=True)
-    assert_type(outcomes, Generator[ExecutionRecord | Exception, None, None])
+    for record in client.map(submit, [{"text": "a"}]):
+        assert_type(record, ExecutionRecord)
+    for outcome in client.map(submit, [{"text": "a"}], return_exceptions=True):
+        assert_type(outcome, ExecutionRecord | Exception)
 
 
 def clients_are_made_and_copied(url: str) -> None:
