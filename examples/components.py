@@ -3,24 +3,19 @@
 import time
 from typing import Any
 
-from flow_client import PlatformClient
 from flow_client.worker import Result, Task
 
 
 def word_report(task: Task) -> dict[str, Any]:
     """Count the words of each text with a code block, merge the counts, and have an agent write about them."""
-    texts, ring = task.input_data["texts"], task.input_data["ring_id"]
-    with PlatformClient() as client:
-        handles = {
-            name: client.submit_code_block_execution("count-words", {"text": text}, ring_id=ring)
-            for name, text in texts.items()
-        }
-        task.emit("message", {"text": f"counting {len(handles)} files"})
-        counts = [{"name": name, "words": handle.result()} for name, handle in handles.items()]
-        summary = client.execute_transform("merge-counts", counts, None)
-        writer = client.submit_agent_execution("report-writer", summary, ring_id=ring)
-        task.emit("message", {"text": "the agent writes", "execution_id": writer.execution_id})
-        return {**summary, "report": writer.result()}
+    client, texts = task.client, task.input_data["texts"]
+    handles = {name: client.submit_code_block_execution("count-words", {"text": texts[name]}) for name in texts}
+    task.emit("message", {"text": f"counting {len(handles)} files"})
+    counts = [{"name": name, "words": handle.result()} for name, handle in handles.items()]
+    summary = client.execute_transform("merge-counts", counts, None)
+    writer = client.submit_agent_execution("report-writer", summary)
+    task.emit("message", {"text": "the agent writes", "execution_id": writer.execution_id})
+    return {**summary, "report": writer.result()}
 
 
 def count_words(task: Task) -> int:

@@ -14,8 +14,7 @@ REPOSITORY = HERE.parent
 def main() -> None:
     with LocalPlatform(HERE / "components.toml") as platform, platform.client() as client:
         print(f"platform  {platform.base_url}")
-        work = {"texts": texts(), "ring_id": platform.ring_id}
-        handle = client.submit_workflow_execution("word-report", work, ring_id=platform.ring_id)
+        handle = client.submit_workflow_execution("word-report", {"texts": texts()})
         print(f"workflow  {handle.execution_id}")
         watcher = threading.Thread(target=print_status_changes, args=[handle])
         watcher.start()

@@ -131,7 +131,7 @@ class LocalPlatform:
         return tokens.issue(key, org_id or self.org_id, workspace_id or self.workspace_id, expires_in)
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that point a client here (contract section 1), and RING_ID for submissions."""
+        """Return the variables that point a client here."""
         return {
             "PLATFORM_API_URL": self.base_url,
             "AUTH_TOKEN": self.auth_token,
@@ -142,7 +142,7 @@ class LocalPlatform:
         }
 
     def client(self, **settings: Any) -> PlatformClient:
-        """Return a client of this platform; `settings` are further arguments of `PlatformClient`."""
+        """Return a client of this platform and its ring; `settings` are further arguments of `PlatformClient`."""
         from flow_client.client import PlatformClient  # noqa: PLC0415 - a platform alone needs no client
 
         here = {
@@ -151,6 +151,7 @@ class LocalPlatform:
             "org_id": self.org_id,
             "workspace_id": self.workspace_id,
             "nats_url": self.nats_url,
+            "ring_id": self.ring_id,
         }
         return PlatformClient(**{**here, **settings})
 
