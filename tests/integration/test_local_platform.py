@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from flow_client.local import LocalPlatform, LocalPlatformError
+from flow_client.local.nats_server import NatsServer
 
 
 @pytest.fixture
@@ -147,6 +148,24 @@ def test_given_nats_server_is_used(components, nats_server, eventually):
         execution_id = submit(environment, "sleep", {"seconds": 0})
         assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 10)
     os.kill(nats_server.pid, 0)
+
+
+def test_given_nats_server_may_take_larger_messages(components, tmp_path):
+    with (
+        NatsServer(tmp_path, max_payload=4 << 20) as nats_server,
+        LocalPlatform(components, nats_url=nats_server.url) as platform,
+        platform.client() as client,
+    ):
+        numbers = list(range(300_000))
+        assert len(str(numbers)) > 1 << 20
+        assert client.submit_workflow_execution("echo", {"numbers": numbers}).result(timeout=60) == {"numbers": numbers}
+
+
+def test_output_and_event_over_the_limit_of_nats_fail_the_execution(components):
+    with LocalPlatform(components) as platform, platform.client() as client:
+        for how in ("large-output", "large-event"):
+            record = client.execute_workflow(how, {})
+            assert (record.status, record.error["type"]) == ("failed", "PayloadTooLargeError")
 
 
 # --- what survives

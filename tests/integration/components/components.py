@@ -92,6 +92,18 @@ def crowd(task):
     return count
 
 
+def echo(task):
+    return task.input_data
+
+
+def large_output(task):
+    return "x" * (1 << 21)
+
+
+def large_event(task):
+    task.emit("chunk", "x" * (1 << 21))
+
+
 def answer(task):
     return {"text": f"Hello {task.input_data.get('name', 'you')}"}
 
