@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet
 
 from flow_client._checks import seconds, whole_number
+from flow_client._deadline import Deadline
+from flow_client._exit import close_at_exit, close_together, no_longer_open
 from flow_client._fork import never_finalise, renew_after_fork
 from flow_client._hints import Hints
+from flow_client._inbox import Inputs
 from flow_client._log import logger
 from flow_client._loop import LoopThread
 from flow_client._nats import CLOSE_GRACE, Connection
@@ -18,10 +20,13 @@ from flow_client._taking import Taking
 from flow_client.errors import ClientClosedError, ConfigurationError, UndeliveredError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
     from types import TracebackType
 
     from typing_extensions import Self
+
+    from flow_client._servers import Servers
+    from flow_client.errors import BridgeError
 
 ResultT = TypeVar("ResultT")
 
@@ -33,7 +38,72 @@ DEFAULT_MAX_UNACKED_BYTES = 32 * 1024 * 1024
 # Every coroutine keeps its own deadline; the wait for it is only the last resort.
 _GRACE = 1.0
 
-_open_bridges: WeakSet[BridgeCore] = WeakSet()
+
+@dataclass(frozen=True)
+class Settings:
+    """What a bridge was given; durations are in seconds."""
+
+    connect_timeout: float
+    close_timeout: float
+    publish_timeout: float
+    max_unacked: int
+    max_unacked_bytes: int
+
+
+class Works:
+    """What goes on in a bridge's loop. It knows nothing of the bridge, and outlives one that was dropped unclosed.
+
+    Args:
+        servers: where NATS is.
+        settings: the bridge's.
+    """
+
+    def __init__(self, servers: Servers, settings: Settings) -> None:
+        self.thread = LoopThread(self)
+        self.connection = Connection(servers, settings.connect_timeout)
+        self.inputs = Inputs(self.connection)
+        self.outbox = Outbox(
+            *(self.thread, servers),
+            connect_timeout=settings.connect_timeout,
+            publish_timeout=settings.publish_timeout,
+            close_timeout=settings.close_timeout,
+            max_messages=settings.max_unacked,
+            max_bytes=settings.max_unacked_bytes,
+        )
+        self.hints = Hints(self.thread, self.connection)
+        self._close_timeout = settings.close_timeout
+
+    def started(self) -> None:
+        """Take note that the loop runs: from now on there is something to close."""
+        close_at_exit(self)
+
+    def look(self) -> None:
+        """Look for work that the loop was not woken for."""
+        self.outbox.look()
+
+    async def shut_down(self) -> None:
+        """End what goes on, and the connections."""
+        self.inputs.release()
+        await self.outbox.shut_down()
+        await self.connection.close(CLOSE_GRACE)
+
+    def ended(self, error: BridgeError | ClientClosedError) -> None:
+        """Fail what still waits."""
+        self.outbox.ended(error)
+
+    def closing(self) -> Iterator[None]:
+        """Close everything in steps. An interrupt gives nothing up: what is left is still delivered."""
+        yield from self.outbox.closing()
+        self.thread.begin_stop()
+        deadline = Deadline(self._close_timeout + _GRACE)
+        yield
+        if not self.thread.stop(deadline.remaining()):
+            logger.warning("the bridge's thread did not end within %g s", deadline.seconds)
+        no_longer_open(self)
+
+    def take_failures(self) -> UndeliveredError | None:
+        """Return an error that counts what was given up and told to nobody, if anything was."""
+        return self.outbox.take_failures()
 
 
 class BridgeCore:
@@ -50,32 +120,26 @@ class BridgeCore:
         max_unacked_bytes: int = DEFAULT_MAX_UNACKED_BYTES,
     ) -> None:
         self._servers = resolve_servers(nats_url)
-        self._connect_timeout = seconds(connect_timeout, "connect_timeout", ConfigurationError)
-        self._close_timeout = seconds(close_timeout, "close_timeout", ConfigurationError)
-        self._publish_timeout = seconds(publish_timeout, "publish_timeout", ConfigurationError)
-        self._max_unacked = whole_number(max_unacked, "max_unacked")
-        self._max_unacked_bytes = whole_number(max_unacked_bytes, "max_unacked_bytes")
+        self._settings = Settings(
+            seconds(connect_timeout, "connect_timeout", ConfigurationError),
+            seconds(close_timeout, "close_timeout", ConfigurationError),
+            seconds(publish_timeout, "publish_timeout", ConfigurationError),
+            whole_number(max_unacked, "max_unacked"),
+            whole_number(max_unacked_bytes, "max_unacked_bytes"),
+        )
         self._closed = False
         self._begin()
         renew_after_fork(self)
-        _open_bridges.add(self)
 
     def _begin(self) -> None:
-        self._thread = LoopThread()
-        self._connection = Connection(self._servers, self._connect_timeout)
-        self._outbox = Outbox(
-            *(self._thread, self._servers),
-            connect_timeout=self._connect_timeout,
-            publish_timeout=self._publish_timeout,
-            max_messages=self._max_unacked,
-            max_bytes=self._max_unacked_bytes,
-        )
-        self._taking = Taking(self._connection, self._outbox, self._run)
-        self._hints = Hints(self._thread, self._connection)
+        self._works = works = Works(self._servers, self._settings)
+        self._thread, self._connection, self._hints = works.thread, works.connection, works.hints
+        self._outbox = works.outbox
+        self._taking = Taking(works.inputs, works.outbox, self._run)
 
     def after_fork_in_child(self) -> None:
         """Begin anew: the parent's thread does not run here, its connection and what it has to send are not ours."""
-        never_finalise((self._outbox, self._connection, self._taking, self._hints))
+        never_finalise((self._works, self._taking))
         self._begin()
 
     def flush(self, timeout: float | None = None) -> None:
@@ -88,7 +152,7 @@ class BridgeCore:
             InvalidRequestError: `timeout` is not valid.
             UndeliveredError: it is not stored in time, and is still being sent; or some can never be stored.
         """
-        self._outbox.flush(self._publish_timeout if timeout is None else seconds(timeout, "timeout"))
+        self._outbox.flush(self._settings.publish_timeout if timeout is None else seconds(timeout, "timeout"))
 
     def stats(self) -> BridgeStats:
         """Return how much is stored and on its way, and what outages there were."""
@@ -99,20 +163,16 @@ class BridgeCore:
 
         Calls of other threads end with `ClientClosedError`. An input that was fetched with `ack="on_done"` and has no
         output yet stays in the work queue. In a `with` block that ends with an exception, what would be raised is
-        logged.
+        logged. An interrupt, such as Ctrl-C, gives nothing up: call it again, or leave it to the interpreter's exit.
 
         Raises:
             UndeliveredError: messages were given up; `undelivered` says how many.
         """
-        if self._closed:
+        if self._closed and self._thread.ended:
             return
         self._closed = True
-        _open_bridges.discard(self)
-        try:
-            failure = self._outbox.close(self._close_timeout)
-        finally:
-            if not self._thread.stop(self._close_timeout + _GRACE, self._disconnect):
-                logger.warning("the bridge's thread did not end within %g s", self._close_timeout + _GRACE)
+        close_together([self._works])
+        failure = self._works.take_failures()
         if failure is not None:
             raise failure
 
@@ -122,11 +182,6 @@ class BridgeCore:
             self.close()
         except UndeliveredError as exc:
             logger.error("%s: %s", when, exc)
-
-    async def _disconnect(self) -> None:
-        self._taking.release()
-        await self._outbox.shut_down()
-        await self._connection.close(CLOSE_GRACE)
 
     def __enter__(self) -> Self:
         return self
@@ -145,12 +200,4 @@ class BridgeCore:
     def _run(self, function: Callable[..., Coroutine[Any, Any, ResultT]], *args: Any, limit: float) -> ResultT:
         if self._closed:
             raise ClientClosedError("the bridge is closed")
-        return self._thread.run(function, *args, timeout=limit + self._connect_timeout + _GRACE)
-
-
-def _close_all() -> None:
-    for bridge in list(_open_bridges):
-        bridge.close_quietly("at exit")
-
-
-atexit.register(_close_all)
+        return self._thread.run(function, *args, timeout=limit + self._settings.connect_timeout + _GRACE)

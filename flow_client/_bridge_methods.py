@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
-from flow_client._fork import renew_after_fork
 from flow_client._log import logger
 from flow_client.errors import ClientClosedError
 
@@ -16,6 +14,8 @@ if TYPE_CHECKING:
     from flow_client._hints import Hints
     from flow_client.bridge import NatsBridge
     from flow_client.models import ExecutionEvent
+
+_OWN = "own"
 
 
 class BridgeMethods:
@@ -30,11 +30,10 @@ class BridgeMethods:
         self._nats_url = nats_url
         # A copy of a copy uses the original's bridge: a chain of them would grow with every call.
         self._bridge_source: BridgeMethods | None = source and (source._bridge_source or source)  # noqa: SLF001 - its own kind
-        self._bridge: NatsBridge | None = None
-        self._bridge_lock = threading.Lock()
+        # One at the most; it is put in and taken out in one step each, since a signal handler may call in between.
+        self._bridges: dict[str, NatsBridge] = {}
         self._bridge_closed = False
         self._hints_failed = False
-        renew_after_fork(self)
 
     def fetch_execution_input(self, deployment_id: UUID | str | None, execution_id: UUID | str) -> Any:
         """Take the execution's input, as `NatsBridge.fetch_execution_input` does."""
@@ -67,22 +66,28 @@ class BridgeMethods:
         """Follow the execution's events, as `NatsBridge.events` does."""
         return self._open_bridge().events(execution_id, from_sequence)
 
-    def after_fork_in_child(self) -> None:
-        """Replace the lock, which another thread of the parent may have held."""
-        self._bridge_lock = threading.Lock()
-
     def _open_bridge(self) -> NatsBridge:
         """Return the bridge, made at first use: a script that speaks HTTP alone loads no NATS and starts no thread."""
+        self._refuse_if_closed()
+        if self._bridge_source is not None:
+            return self._bridge_source._open_bridge()  # noqa: SLF001 - its own kind
+        bridge = self._bridge or self._make_bridge()
+        self._refuse_if_closed()  # `close` may have come before there was a bridge to close
+        return bridge
+
+    @property
+    def _bridge(self) -> NatsBridge | None:
+        return self._bridges.get(_OWN)
+
+    def _refuse_if_closed(self) -> None:
+        if self._bridge_closed:
+            raise ClientClosedError("the client was closed; create a new one")
+
+    def _make_bridge(self) -> NatsBridge:
         from flow_client.bridge import NatsBridge  # noqa: PLC0415 - see above
 
-        with self._bridge_lock:
-            if self._bridge_closed:
-                raise ClientClosedError("the client was closed; create a new one")
-            if self._bridge_source is not None:
-                return self._bridge_source._open_bridge()  # noqa: SLF001 - its own kind
-            if self._bridge is None:
-                self._bridge = NatsBridge(self._nats_url)
-            return self._bridge
+        # Threads may make one each. The first is taken; the others were never used and have nothing to close.
+        return self._bridges.setdefault(_OWN, NatsBridge(self._nats_url))
 
     def _load_hints(self) -> None:
         """Import NATS in the caller's thread, if it is to be used: a fork amid an import would leave its lock held."""
@@ -103,9 +108,8 @@ class BridgeMethods:
             return None
 
     def _close_bridge(self, *, quietly: bool = False) -> None:
-        with self._bridge_lock:
-            self._bridge_closed = True
-            bridge, self._bridge = self._bridge, None
+        self._bridge_closed = True
+        bridge = self._bridge
         if bridge is not None and quietly:
             bridge.close_quietly("at the end of a block that failed")
         elif bridge is not None:

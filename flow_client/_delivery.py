@@ -86,8 +86,7 @@ class Delivery:
         if not stream.takes_batches:
             run = run[:MAX_IN_FLIGHT]
         run = await self._numbered(session, stream, self._without_too_large(stream, run))
-        run = self._log.send(run)
-        self.resent += len([message for message in run if message.times_sent > 1])
+        run = [message for message in run if message.claim()]
         if run:
             await self._send(session, stream, run)
 
@@ -102,10 +101,15 @@ class Delivery:
         subjects = list(self._sequences.unknown(run))
         if not subjects:
             return run
+        self._make_room(run)
         lasts = await asyncio.gather(*(session.last_stored(stream, subject) for subject in subjects))
         for subject, last in zip(subjects, lasts, strict=True):
             self._read(subject, last, run)
         return [message for message in run if not message.settled]
+
+    def _make_room(self, run: list[Message]) -> None:
+        if self._sequences.overflows:
+            self._sequences.forget_all_but({message.subject for message in (*run, *self._log.in_doubt())})
 
     def _read(self, subject: str, last: Stored | None, run: list[Message]) -> None:
         try:
@@ -121,15 +125,21 @@ class Delivery:
             await publish(session, parcels)
         finally:
             for message, parcel in pairs:
-                if parcel.duplicate and message.times_sent == 1:
-                    parcel.refusal = BridgeError(f"{message.subject}: another message has the id {message.message_id}")
-                # If somebody else has written, the message gets another number.
-                if parcel.refusal and not isinstance(parcel.refusal, WrongSequenceError):
-                    self._log.fail([message], parcel.refusal)
+                self._note_attempt(message, parcel)
         self._note(pairs)
         if any(isinstance(parcel.refusal, WrongSequenceError) for parcel in parcels):
             # Whoever wrote there may have been an earlier session, whose messages came late.
             await self.reconcile(session)
+
+    def _note_attempt(self, message: Message, parcel: Parcel) -> None:
+        message.note_attempt(sent=parcel.sent)
+        if parcel.sent and message.times_sent > 1:
+            self.resent += 1
+        if parcel.duplicate and message.times_sent == 1:
+            parcel.refusal = BridgeError(f"{message.subject}: another message has the id {message.message_id}")
+        # If somebody else has written, the message gets another number.
+        if parcel.refusal and not isinstance(parcel.refusal, WrongSequenceError):
+            self._log.fail([message], parcel.refusal)
 
     def _note(self, pairs: list[tuple[Message, Parcel]]) -> None:
         for message, parcel in pairs:
@@ -157,7 +167,3 @@ class Delivery:
     def _settle(self, messages: list[Message]) -> None:
         self._log.settle(messages)
         self.stored += len(messages)
-
-    def forget(self, subject: str) -> None:
-        """Forget the numbers of an execution that is over."""
-        self._sequences.forget(subject)

@@ -1,6 +1,7 @@
 """The package's one logger. It says nothing unless the application sets it up."""
 
 import logging
+import sys
 
 logger = logging.getLogger("flow_client")
 logger.addHandler(logging.NullHandler())
@@ -11,3 +12,20 @@ def say_what_is_left(message: str, interrupt: BaseException) -> None:
     logger.warning("%s", message)
     # A script that has no logging sees it there, from Python 3.11 on.
     getattr(interrupt, "add_note", str)(message)
+
+
+def say_at_exit(message: str) -> None:
+    """Log an ERROR, or write it to standard error if the application has set up no logging: nobody asks any more."""
+    if _is_set_up():
+        logger.error("%s", message)
+    elif sys.stderr is not None:
+        sys.stderr.write(f"flow_client: {message}\n")
+
+
+def _is_set_up() -> bool:
+    found: logging.Logger | None = logger
+    while found is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in found.handlers):
+            return True
+        found = found.parent if found.propagate else None
+    return False

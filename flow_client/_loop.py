@@ -1,46 +1,76 @@
-"""An event loop in a background thread, for calls that block."""
+"""An event loop in a background thread, for calls that block.
+
+Signal handlers run in the main thread, between any two of its bytecodes. They may raise there, and they may call in
+here again. So a caller's thread takes no lock, and does only what is a single step in CPython: it appends to a deque,
+sets an attribute, hands a callback to the loop, and waits at a latch. The rest is done by threads without handlers.
+"""
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import selectors
 import threading
-from concurrent.futures import CancelledError
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import suppress
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from flow_client._fork import never_finalise, renew_after_fork
-from flow_client.errors import BridgeError, BridgeTimeoutError, ClientClosedError
+from flow_client._latch import Latch
+from flow_client._log import logger
+from flow_client.errors import BridgeError, BridgeTimeoutError, ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
-    from concurrent.futures import Future
 
 ResultT = TypeVar("ResultT")
 
 THREAD_NAME = "flow-client-nats"
 START_TIMEOUT = 5.0
+BEAT = 1.0
+"""Seconds between two looks of the loop at what it was not woken for: an interrupt can fall just before the waking."""
+_LAST_STEPS = 1.0
 _WSGI_HINT = "is this uWSGI without --enable-threads?"
+_EXIT_HINT = "the interpreter is exiting, and this Python starts no thread then: use the bridge before"
+
+
+class Resident(Protocol):
+    """What lives in a loop's thread. Everything here is called in that thread."""
+
+    def started(self) -> None:
+        """Take note that the thread runs."""
+
+    def look(self) -> None:
+        """Look for work; it is called every second."""
+
+    async def shut_down(self) -> None:
+        """Do what remains to be done before the loop ends."""
+
+    def ended(self, error: BridgeError | ClientClosedError) -> None:
+        """Fail what still waits: the loop does nothing any more."""
 
 
 class LoopThread:
-    """One daemon thread with one event loop, started at the first `run`.
+    """One daemon thread with one event loop, started at first use.
 
     Threads may share it. A forked child finds it unstarted.
 
     Args:
+        resident: what lives in it.
         start_timeout: seconds that the thread may take to come up.
     """
 
-    def __init__(self, start_timeout: float = START_TIMEOUT) -> None:
+    def __init__(self, resident: Resident | None = None, start_timeout: float = START_TIMEOUT) -> None:
+        self._resident = resident
         self._start_timeout = start_timeout
         self._stopped = False
         self._begin()
         renew_after_fork(self)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
         self._serving: _Serving | None = None
+        self._launching = threading.Lock()
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's thread and loop, which do not run here."""
@@ -51,7 +81,21 @@ class LoopThread:
     @property
     def running(self) -> bool:
         """Whether the thread was started and not stopped."""
-        return self._serving is not None
+        return self._serving is not None and not self._stopped
+
+    @property
+    def ended(self) -> bool:
+        """Whether no thread of it runs."""
+        return self._serving is None or self._serving.ended.is_open
+
+    def start(self) -> None:
+        """Start the thread unless it runs.
+
+        Raises:
+            BridgeError: the thread did not start, or has ended by itself.
+            ClientClosedError: the thread was stopped.
+        """
+        self._started()
 
     def run(self, function: Callable[..., Coroutine[Any, Any, ResultT]], *args: Any, timeout: float) -> ResultT:
         """Run `function(*args)` in the loop and return its result or raise its exception.
@@ -64,148 +108,277 @@ class LoopThread:
             timeout: seconds to wait; it does not bound the thread's start, which has a limit of its own.
 
         Raises:
-            BridgeError: called from the loop's own thread, which would wait for itself, or the thread did not start.
+            BridgeError: called from the loop's own thread, which would wait for itself, or the thread did not start,
+                or it ended during the call.
             BridgeTimeoutError: no result in time.
             ClientClosedError: the thread was stopped, before or meanwhile.
         """
-        future = self._submit(function, args)
+        serving = self._started()
+        serving.refuse_own_thread()
+        call = _Call(partial(function, *args))
         try:
-            return future.result(timeout)
-        except FutureTimeoutError as exc:
-            if future.done():  # the coroutine's own
-                raise
-            raise BridgeTimeoutError(f"NATS did not answer within {timeout:g} s") from exc
-        except CancelledError as exc:
+            serving.begin(call)
+            if not call.over.wait(timeout):
+                raise BridgeTimeoutError(f"NATS did not answer within {timeout:g} s")
+            return call.result()
+        except asyncio.CancelledError as error:
             if self._stopped:
-                raise ClientClosedError("the bridge was closed during the call") from exc
-            raise BridgeError("the connection to NATS was closed during the call") from exc
+                raise ClientClosedError("the bridge was closed during the call") from error
+            raise BridgeError("the connection to NATS was closed during the call") from error
         finally:
-            future.cancel()
+            serving.leave(call)
 
     def post(self, callback: Callable[[], object]) -> None:
         """Have the loop call `callback()` soon, and return at once.
 
         Raises:
-            BridgeError: the thread did not start.
+            BridgeError: the thread did not start, or has ended by itself.
             ClientClosedError: the thread was stopped.
         """
-        with self._lock:
-            self._started().loop.call_soon_threadsafe(callback)
-
-    def keep(self, coroutine: Coroutine[Any, Any, ResultT]) -> asyncio.Task[ResultT]:
-        """Run a coroutine for as long as the thread does; called in the loop, which holds its tasks weakly itself."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        if self._serving is not None:
-            self._serving.keep(task)
-        return task
-
-    def _submit(self, function: Callable[..., Coroutine[Any, Any, ResultT]], args: tuple[Any, ...]) -> Future[ResultT]:
-        # Under the lock nothing is submitted behind the stop: it would never be answered.
-        with self._lock:
-            serving = self._started()
-            serving.refuse_own_thread()
-            return serving.submit(function(*args))
+        self._started().post(callback)
 
     def _started(self) -> _Serving:
         if self._stopped:
             raise ClientClosedError("the bridge is closed")
-        if self._serving is None:
-            self._serving = _Serving.start(self._start_timeout)
-        return self._serving
+        return self._serving or self._start()
 
-    def stop(self, timeout: float, last: Callable[[], Coroutine[Any, Any, None]] | None = None) -> bool:
-        """Cancel the calls, then run `last`, then end the thread; it cannot be started again. Can be called twice.
+    def _start(self) -> _Serving:
+        """Have a helper start the thread: an interrupt in the middle of `Thread.start` would leave it half started."""
+        launch = _Launch()
+        try:
+            _thread.start_new_thread(self._launch, (launch,))
+        except RuntimeError as error:
+            raise _not_started(error) from error
+        if not launch.over.wait(self._start_timeout):
+            raise BridgeError(f"the background thread did not come up within {self._start_timeout:g} s; {_WSGI_HINT}")
+        if launch.error is not None:
+            raise _not_started(launch.error) from launch.error
+        if launch.serving is None:
+            raise ClientClosedError("the bridge is closed")
+        return launch.serving
 
-        Args:
-            timeout: seconds to wait for the thread's end.
-            last: what remains to be done in the loop; it does not run if the thread was never started.
+    def _launch(self, launch: _Launch) -> None:
+        try:
+            with self._launching:  # no signal handler runs in this thread
+                if self._serving is None and not self._stopped:
+                    self._serving = _Serving.start(self._resident)
+            launch.serving = self._serving
+            if self._stopped and self._serving is not None:  # `stop` may have come before there was anything to stop
+                self._serving.stop()
+        except Exception as error:  # noqa: BLE001 - the caller raises it
+            launch.error = error
+        finally:
+            launch.over.open()
 
-        Returns:
-            Whether the thread has ended.
+    def begin_stop(self) -> None:
+        """Have the calls cancelled and the resident shut down, then the thread ended; it cannot be started again.
 
         Raises:
             BridgeError: called from the loop's own thread.
         """
-        with self._lock:
-            if self._serving is not None:
-                self._serving.refuse_own_thread()
-            self._stopped = True
-            serving, self._serving = self._serving, None
-        return serving is None or serving.stop(timeout, last)
+        if self._serving is not None:
+            self._serving.refuse_own_thread()
+        self._stopped = True
+        if self._serving is not None:
+            self._serving.stop()
+
+    def stop(self, timeout: float) -> bool:
+        """Stop the thread and return whether it ended within `timeout` seconds. Can be called twice.
+
+        Raises:
+            BridgeError: called from the loop's own thread.
+        """
+        self.begin_stop()
+        return self._serving is None or self._serving.join(timeout)
+
+
+class _Launch:
+    """One attempt to start the thread, and what came of it."""
+
+    def __init__(self) -> None:
+        self.over = Latch()
+        self.serving: _Serving | None = None
+        self.error: Exception | None = None
+
+
+class _Call(Generic[ResultT]):
+    """A coroutine in the loop that a caller waits for. Only the loop's thread changes it.
+
+    Attributes:
+        task: the coroutine, once it was started.
+        over: opens when there is a result or an error.
+    """
+
+    def __init__(self, function: Callable[[], Coroutine[Any, Any, ResultT]]) -> None:
+        self._function = function
+        self._result: ResultT | None = None
+        self._error: BaseException | None = None
+        self.task: asyncio.Task[ResultT] | None = None
+        self.over = Latch()
+
+    def begin(self) -> asyncio.Task[ResultT]:
+        """Start the coroutine."""
+        self.task = asyncio.get_running_loop().create_task(self._function())
+        self.task.add_done_callback(self._finish)
+        return self.task
+
+    def _finish(self, task: asyncio.Task[ResultT]) -> None:
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            self.fail(error)
+        elif not self.over.is_open:
+            self._result = task.result()
+            self.over.open()
+
+    def fail(self, error: BaseException) -> None:
+        """Let the caller raise `error`."""
+        if not self.over.is_open:
+            self._error = error
+            self.over.open()
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, or never start it."""
+        if self.task is not None:
+            self.task.cancel()
+        self.fail(asyncio.CancelledError())
+
+    def result(self) -> ResultT:
+        """Return the coroutine's result or raise its error."""
+        if self._error is not None:
+            raise self._error
+        return cast("ResultT", self._result)
 
 
 class _Serving:
     """A loop and the thread that runs it, made together: a loop from before gevent's patching would freeze."""
 
-    def __init__(self) -> None:
+    def __init__(self, resident: Resident | None) -> None:
+        self._resident = resident
         self._selector = selectors.DefaultSelector()
-        self.loop = asyncio.SelectorEventLoop(self._selector)
-        self._calls: set[asyncio.Task[Any]] = set()
-        self._kept: set[asyncio.Task[Any]] = set()
-        self._last: Callable[[], Coroutine[Any, Any, None]] | None = None
-        self._ready = threading.Event()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
+        self._calls: set[_Call[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+        self._end: BridgeError | ClientClosedError | None = None
+        self._ready = Latch()
+        self.ended = Latch()
         self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
 
     @classmethod
-    def start(cls, timeout: float) -> _Serving:
-        serving = cls()
+    def start(cls, resident: Resident | None) -> _Serving:
+        """Start the thread and return when its loop runs."""
+        serving = cls(resident)
         try:
             serving._thread.start()
-        except RuntimeError as exc:
-            serving.loop.close()
-            raise BridgeError(f"the background thread cannot be started ({exc}); {_WSGI_HINT}") from exc
-        if not serving._ready.wait(timeout):
-            serving.loop.call_soon_threadsafe(serving.loop.stop)
-            raise BridgeError(f"the background thread did not come up within {timeout:g} s; {_WSGI_HINT}")
+        except RuntimeError:
+            serving._loop.close()
+            raise
+        serving._ready.wait(None)
         return serving
 
     def _serve(self) -> None:
-        self.loop.call_soon(self._ready.set)
         try:
-            self.loop.run_forever()
-            self.loop.run_until_complete(self._finish())
-            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            self._run_until_stopped()
+            self._loop.run_until_complete(self._finish())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
-            self.loop.close()
+            self._tell_end(ClientClosedError("the bridge is closed"))
+            self._loop.close()
+            self.ended.open()
+
+    def _run_until_stopped(self) -> None:
+        self._loop.call_soon(self._begin)
+        try:
+            self._loop.run_forever()
+        except BaseException as error:  # noqa: BLE001 - whatever ended the loop is told to those who wait for it
+            logger.error("the bridge's background thread ends", exc_info=error)
+            self._tell_end(BridgeError(f"the bridge's background thread has ended ({error!r}); open a new bridge"))
+
+    def _begin(self) -> None:
+        if self._resident is not None:
+            self._resident.started()
+        self._ready.open()
+        self._beat()
+
+    def _beat(self) -> None:
+        if self._resident is not None:
+            self._resident.look()
+        self._loop.call_later(BEAT, self._beat)
 
     async def _finish(self) -> None:
-        await _cancel(self._calls)
-        if self._last is not None:
-            await self._last()
+        self._stopping = True
+        await _cancel(self._tasks)
+        if self._resident is not None:
+            await self._resident.shut_down()
         await _cancel(asyncio.all_tasks() - {asyncio.current_task()})
 
-    def submit(self, coroutine: Coroutine[Any, Any, ResultT]) -> Future[ResultT]:
-        return asyncio.run_coroutine_threadsafe(self._call(coroutine), self.loop)
+    def _tell_end(self, error: BridgeError | ClientClosedError) -> None:
+        """Fail all that waits, and what comes from now on."""
+        self._end = self._end or error
+        self._ready.open()
+        for call in list(self._calls):
+            call.fail(self._ending())
+        if self._resident is not None:
+            self._resident.ended(self._end)
 
-    async def _call(self, coroutine: Coroutine[Any, Any, ResultT]) -> ResultT:
-        task = asyncio.current_task()
-        if task is not None:
-            self._calls.add(task)
-            task.add_done_callback(self._called)
-        return await coroutine
+    def begin(self, call: _Call[Any]) -> None:
+        """Start the call; it is over when its coroutine is, or when the thread ends."""
+        self._calls.add(call)
+        self.post(partial(self._begin_call, call))
 
-    def _called(self, task: asyncio.Task[Any]) -> None:
-        self._calls.discard(task)
-        # A caller that gave up takes no exception, which asyncio would print.
-        if not task.cancelled():
-            task.exception()
+    def _begin_call(self, call: _Call[Any]) -> None:
+        if self._stopping:
+            call.cancel()
+        elif not call.over.is_open:
+            task = call.begin()
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def keep(self, task: asyncio.Task[Any]) -> None:
-        self._kept.add(task)
-        task.add_done_callback(self._kept.discard)
+    def leave(self, call: _Call[Any]) -> None:
+        """Wait for the call no more; cancel it if it is not over."""
+        self._calls.discard(call)
+        if not call.over.is_open:
+            with suppress(PlatformClientError):  # then it is over with the thread
+                self.post(call.cancel)
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Have the loop call `callback()`; raise what ended the thread if it has ended."""
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError as error:  # it is closed
+            raise self._ending() from error
+        if self._end is not None:
+            raise self._ending()
+
+    def _ending(self) -> BridgeError | ClientClosedError:
+        """Return a new error: the threads that raise it have each their own frames."""
+        return copy(self._end or ClientClosedError("the bridge is closed"))
 
     def refuse_own_thread(self) -> None:
+        """Raise `BridgeError` in the loop's thread."""
         if threading.current_thread() is self._thread:
             raise BridgeError("a blocking call from the bridge's own thread would wait for itself")
 
-    def stop(self, timeout: float, last: Callable[[], Coroutine[Any, Any, None]] | None) -> bool:
-        self._last = last
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+    def stop(self) -> None:
+        """Have the thread end."""
+        with suppress(PlatformClientError):  # it has ended
+            self.post(self._stop)
+
+    def _stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._loop.stop()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread's end and return whether it came in time."""
+        if not self.ended.wait(timeout):
+            return False
+        self._thread.join(_LAST_STEPS)
+        return True
 
     def abandon(self) -> None:
-        never_finalise((self, dict(self._selector.get_map())))
+        """Leave the thread to the parent process."""
+        never_finalise((self, dict(self._selector.get_map() or {})))
         # Parent and child share one epoll: to unregister a socket here would unregister the parent's.
         self._selector.close()
 
@@ -215,3 +388,8 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
     for task in found:
         task.cancel()
     await asyncio.gather(*found, return_exceptions=True)
+
+
+def _not_started(error: Exception) -> BridgeError:
+    hint = _EXIT_HINT if "interpreter shutdown" in str(error) else _WSGI_HINT
+    return BridgeError(f"the background thread cannot be started ({error}); {hint}")

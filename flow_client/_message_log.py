@@ -1,13 +1,21 @@
-"""The messages that are not acknowledged yet, in the order in which they were given, shared by threads and the loop."""
+"""The messages that are not acknowledged yet, in the order in which they were given.
+
+Callers put messages into a queue, and the loop's thread moves them from there into its log. A caller holds no lock and
+changes nothing else, so a signal handler may raise or push itself at any point of it: a message is in the queue or it
+is not.
+"""
 
 from __future__ import annotations
 
-import itertools
 import secrets
 import threading
 from collections import deque
+from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING
 
+from flow_client._deadline import Deadline
+from flow_client._latch import Latch
 from flow_client._messages import EventDraft
 from flow_client.errors import ClientClosedError, UndeliveredError
 
@@ -29,15 +37,29 @@ class Message:
         content: its bytes, or an event that waits for its number.
         size: its bytes, roughly.
         waited_for: whether a caller waits for it; who waits is told of a failure, the others are counted.
+        number: its place among all messages, given by the loop.
         message_id: a name of its own, by which JetStream recognises a repetition.
-        times_sent: how often it was sent; from the first time on it may be stored.
+        times_sent: how often it was handed to a connection; from the first time on it may be stored.
+        withdrawn: whether its caller has given up.
         settled: whether it is stored or given up.
         error: why it was given up.
     """
 
     __slots__ = (
-        *("_latch", "content", "error", "message_id", "number", "settled", "size", "stream", "subject", "times_sent"),
-        *("waited_for", "withdrawn"),
+        "_claim",
+        "_claimed",
+        "_latch",
+        "content",
+        "error",
+        "message_id",
+        "number",
+        "settled",
+        "size",
+        "stream",
+        "subject",
+        "times_sent",
+        "waited_for",
+        "withdrawn",
     )
 
     def __init__(self, subject: str, content: bytes | EventDraft, *, waited_for: bool = False) -> None:
@@ -51,12 +73,12 @@ class Message:
         self.waited_for = waited_for
         self.message_id = ""
         self.number = self.times_sent = 0
-        self.settled = self.withdrawn = False
+        self.settled = self.withdrawn = self._claimed = False
         self.error: BridgeError | ClientClosedError | None = None
-        # Not the log's condition: that would wake all who wait for anything, and takes longer.
-        self._latch = threading.Lock()
         if waited_for:
-            self._latch.acquire()
+            self._latch = Latch()
+            # Whoever takes it decides: the loop to send the message, or the caller never to have it sent.
+            self._claim = threading.Lock()
 
     def settle(self, error: BridgeError | ClientClosedError | None = None) -> None:
         """Note that it is stored, or why it is given up, and wake the caller that waits for it."""
@@ -64,175 +86,265 @@ class Message:
             self.error = error
             self.settled = True  # last: a caller whose time is over looks at both without a lock
             if self.waited_for:
-                self._latch.release()
+                self._latch.open()
 
     def wait(self, timeout: float) -> None:
-        """Wait until it is settled or the time is over. Only the one caller that it is `waited_for` by may, once."""
-        self._latch.acquire(timeout=timeout)
+        """Wait until it is settled or the time is over, if it is `waited_for`."""
+        self._latch.wait(timeout)
+
+    def withdraw(self) -> bool:
+        """Have it sent no more and return whether it never was; called by the one who waits for it."""
+        never_sent = self._claim.acquire(blocking=False)
+        self.withdrawn = True
+        return never_sent
+
+    def claim(self) -> bool:
+        """Take it for sending and return whether its caller has left it; called by the loop."""
+        if self.waited_for and not self._claimed:
+            self._claimed = self._claim.acquire(blocking=False)
+            self.withdrawn = self.withdrawn or not self._claimed
+        return not self.withdrawn
+
+    def note_attempt(self, *, sent: bool) -> None:
+        """Note whether it was sent after it had been claimed; called by the loop."""
+        if sent:
+            self.times_sent += 1
+        elif self._claimed and not self.times_sent:
+            self._claimed = False
+            self._claim.release()
 
 
 class MessageLog:
-    """An ordered log with bounds. Callers append and wait; the loop takes from its head.
+    """An ordered log with bounds. Callers append and wait; all else is done by the loop's thread.
 
     Args:
-        max_messages: how many messages it holds at most.
+        max_messages: how many messages it holds at most. Callers that push at the very same time may exceed it by one
+            each.
         max_bytes: how many bytes it holds at most; a larger message has it to itself.
         wake: called when the loop must look at the log again, once for each burst.
+        start: called before the first message is taken; if it raises, none is.
     """
 
-    def __init__(self, max_messages: int, max_bytes: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, max_messages: int, max_bytes: int, wake: Callable[[], None], start: Callable[[], None] | None = None
+    ) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._wake = wake
-        # Reentrant: a signal's handler may push an event while its thread is in here.
-        self._changed = threading.Condition(threading.RLock())
+        self._start = start
+        self._name = secrets.token_hex(8)
+        # What callers put in, and what they wait for; the loop takes it out.
+        self._incoming: deque[Message | Latch] = deque()
+        self._incoming_bytes = 0
+        self._blocked: deque[Latch] = deque()
+        # Each time the loop finds nothing it begins a nap; it was woken from the one that callers note here.
+        self._naps = 0
+        self._woken: int | None = None
+        self._refusal: BridgeError | ClientClosedError | None = None
+        self._told = 0
+        # The loop's own.
         self._messages: deque[Message] = deque()
         self._bytes = 0
-        self._awake = False
-        self._closed = False
-        self._name = secrets.token_hex(8)
-        self._numbers = itertools.count(1)
+        self._taken = 0
+        self._barriers: deque[tuple[int, Latch]] = deque()
         self._failed = 0
         self._cause: BridgeError | ClientClosedError | None = None
+
+    # What callers do.
 
     def append(self, message: Message, timeout: float | None = None) -> bool:
         """Append a message; wait while there is no room for it. Return whether there was in time.
 
         Raises:
             ClientClosedError: the log was closed, before or meanwhile.
-            BridgeError: the loop cannot be started.
+            BridgeError: the loop cannot be started, or has ended.
         """
-        with self._changed:
-            if not self._has_room(message.size):
-                self._changed.wait_for(lambda: self._closed or self._has_room(message.size), timeout)
-            if self._closed:
-                raise ClientClosedError("the bridge is closed")
-            if not self._has_room(message.size):
-                return False
-            if not self._awake:
-                self._wake()
-                self._awake = True
-            message.number = next(self._numbers)
-            message.message_id = f"{self._name}-{message.number}"
-            self._bytes += message.size
-            self._messages.append(message)
+        if not self._has_room(message.size) and not self._wait_for_room(message.size, timeout):
+            return False
+        if self._refusal is not None:
+            raise copy(self._refusal)  # several threads may raise it, each with its own frames
+        self._incoming_bytes += message.size
+        self._put(message)
+        return True
+
+    def barrier(self) -> Latch:
+        """Return a latch that opens when all that was appended before is settled."""
+        latch = Latch()
+        # In this order: the loop moves messages from the one to the other, and they are never in neither.
+        if self._incoming or self._messages:
+            self._put(latch)
+        else:
+            latch.open()
+        return latch
+
+    def _put(self, item: Message | Latch) -> None:
+        if self._woken is None and self._start is not None:
+            self._start()
+        try:
+            self._incoming.append(item)
+        finally:  # an interrupt may fall in between
+            self._wake_loop()
+
+    def _wake_loop(self) -> None:
+        nap = self._naps
+        if self._woken != nap:
+            self._wake()
+            # Only now: an interrupt within leaves it to the next one. If the loop takes its next nap meanwhile, that
+            # has another number, and the next message wakes it once more.
+            self._woken = nap
+
+    def _has_room(self, size: int) -> bool:
+        incoming, held = len(self._incoming), len(self._messages)
+        if not incoming and not held:
             return True
+        if incoming + held >= self._max_messages:
+            return False
+        return self._incoming_bytes + self._bytes + size <= self._max_bytes
 
-    def wait_for_all(self, timeout: float) -> bool:
-        """Wait until all that was appended before is settled and return whether it is."""
-        with self._changed:
-            last = self._messages[-1].number if self._messages else 0
-            return self._changed.wait_for(lambda: not self._messages or self._messages[0].number > last, timeout)
-
-    def withdraw(self, message: Message) -> bool:
-        """Send the message no more and return whether it was never sent."""
-        with self._changed:
-            message.withdrawn = True
-            self._shorten()
-            return not message.times_sent
+    def _wait_for_room(self, size: int, timeout: float | None) -> bool:
+        deadline = None if timeout is None else Deadline(timeout)
+        self._wake_loop()
+        while not self._has_room(size):
+            latch = Latch()
+            self._blocked.append(latch)
+            if self._refusal is not None:
+                raise copy(self._refusal)
+            if self._has_room(size):  # since before the loop could see who waits
+                return True
+            if not latch.wait(None if deadline is None else deadline.remaining()):
+                return self._has_room(size)
+        return True
 
     def raise_failures(self, remark: str = "") -> None:
         """Raise an error that counts what was given up since the last call, if anything was."""
-        if not self._failed:
-            return
-        with self._changed:
-            count, cause = self._take_failures()
-        if count:
-            raise undelivered(count, cause, remark) from cause
+        if self._failed != self._told:
+            error = self.take_failures(remark)
+            if error is not None:
+                raise error from error.__cause__
 
-    def close(self, error: ClientClosedError) -> tuple[int, BaseException | None]:
-        """Give up what is left, and return how much was given up since the last call and the first cause."""
-        with self._changed:
-            self._closed = True
-            self.fail([message for message in self._messages if not message.settled], error)
-            return self._take_failures()
+    def take_failures(self, remark: str = "") -> UndeliveredError | None:
+        """Return an error that counts what was given up since the last call, None if nothing was."""
+        failed, told, cause = self._failed, self._told, self._cause
+        if failed == told:
+            return None
+        error = undelivered(failed - told, cause, remark)
+        error.__cause__ = cause
+        self._told = failed
+        return error
 
-    def _take_failures(self) -> tuple[int, BaseException | None]:
-        failures = self._failed, self._cause
-        self._failed, self._cause = 0, None
-        return failures
-
-    def refuse_more(self) -> None:
+    def refuse_more(self, error: BridgeError | ClientClosedError) -> None:
         """Take no more messages; who waits for room is told so."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._refusal = self._refusal or error
+        self._unblock()
 
     def __len__(self) -> int:
-        return len(self._messages)
+        """Return how many messages are not settled."""
+        return sum(isinstance(item, Message) for item in self._incoming.copy()) + len(self._messages)
+
+    # What the loop does.
+
+    def has_incoming(self) -> bool:
+        """Return whether there is something that was not looked at."""
+        return bool(self._incoming)
 
     def has_more(self) -> bool:
         """Return whether there is a message to be sent; if not, the next one wakes the loop."""
-        with self._changed:
-            self._shorten()
-            self._awake = bool(self._messages)
-            return self._awake
-
-    def next_run(self, max_messages: int, max_bytes: int) -> list[Message]:
-        """Return the messages at the head that go to one stream, one at least if there is any."""
-        run: list[Message] = []
-        with self._changed:
-            for message in self._messages:
-                if message.settled or message.withdrawn:
-                    continue
-                max_bytes -= message.size
-                if run and (max_bytes < 0 or len(run) == max_messages or message.stream != run[0].stream):
-                    break
-                run.append(message)
-        return run
-
-    def send(self, run: Iterable[Message]) -> list[Message]:
-        """Return those that are still to be sent; from now on they may be stored."""
-        with self._changed:
-            sending = [message for message in run if not message.withdrawn]
-            for message in sending:
-                message.times_sent += 1
-        return sending
-
-    def in_doubt(self) -> list[Message]:
-        """Return the messages that may be stored."""
-        with self._changed:
-            return [message for message in self._messages if message.times_sent and not message.settled]
-
-    def settle(self, messages: Iterable[Message]) -> None:
-        """Note that the messages are stored."""
-        with self._changed:
-            for message in messages:
-                message.settle()
-            self._shorten()
-
-    def fail(self, messages: Iterable[Message], error: BridgeError | ClientClosedError) -> None:
-        """Give the messages up."""
-        with self._changed:
-            for message in messages:
-                message.settle(error)
-                if not message.waited_for:
-                    self._failed += 1
-                    self._cause = self._cause or error
-            self._shorten()
-
-    def fail_all(self, error: BridgeError) -> None:
-        """Give everything up."""
-        with self._changed:
-            self.fail([message for message in self._messages if not message.settled], error)
-
-    def fail_waiting(self, error: BridgeError) -> None:
-        """Give up what callers wait for and what was never sent."""
-        with self._changed:
-            self.fail([message for message in self._messages if message.waited_for and not message.times_sent], error)
-
-    def _has_room(self, size: int) -> bool:
+        self._take_in()
         if not self._messages:
-            self._bytes = 0  # an interrupted append may have left something behind
-            return True
-        return len(self._messages) < self._max_messages and self._bytes + size <= self._max_bytes
+            self._naps += 1
+            self._take_in()  # what came before anybody could see the nap
+        return bool(self._messages)
+
+    def _take_in(self) -> None:
+        while self._incoming:
+            item = self._incoming[0]
+            if isinstance(item, Message):
+                self._admit(item)
+            else:
+                self._barriers.append((self._taken, item))
+            self._incoming.popleft()
+        self._incoming_bytes = 0
+        self._shorten()
+
+    def _admit(self, message: Message) -> None:
+        self._taken += 1
+        message.number = self._taken
+        message.message_id = f"{self._name}-{self._taken}"
+        self._bytes += message.size
+        self._messages.append(message)
 
     def _shorten(self) -> None:
         before = len(self._messages)
         while self._messages and (self._messages[0].settled or self._messages[0].withdrawn):
             self._bytes -= self._messages.popleft().size
+        first = self._messages[0].number if self._messages else self._taken + 1
+        while self._barriers and self._barriers[0][0] < first:
+            self._barriers.popleft()[1].open()
         if len(self._messages) < before:  # who is woken for nothing takes the interpreter from the loop
-            self._changed.notify_all()
+            self._unblock()
+
+    def _unblock(self) -> None:
+        with suppress(IndexError):  # a caller may close the log at the same time
+            while True:
+                self._blocked.popleft().open()
+
+    def next_run(self, max_messages: int, max_bytes: int) -> list[Message]:
+        """Return the messages at the head that go to one stream, one at least if there is any."""
+        self._take_in()
+        run: list[Message] = []
+        for message in self._messages:
+            if message.settled or message.withdrawn:
+                continue
+            max_bytes -= message.size
+            if run and (max_bytes < 0 or len(run) == max_messages or message.stream != run[0].stream):
+                break
+            run.append(message)
+        return run
+
+    def in_doubt(self) -> list[Message]:
+        """Return the messages that may be stored."""
+        return [message for message in self._messages if message.times_sent and not message.settled]
+
+    def settle(self, messages: Iterable[Message]) -> None:
+        """Note that the messages are stored."""
+        for message in messages:
+            message.settle()
+        self._shorten()
+
+    def fail(self, messages: Iterable[Message], error: BridgeError | ClientClosedError) -> None:
+        """Give the messages up, those that are not settled."""
+        for message in messages:
+            if not message.settled:
+                message.settle(error)
+                if not message.waited_for:
+                    self._count_failure(error)
+        self._shorten()
+
+    def _count_failure(self, error: BridgeError | ClientClosedError) -> None:
+        if self._failed == self._told:
+            self._cause = error
+        self._failed += 1
+
+    def fail_all(self, error: BridgeError | ClientClosedError) -> None:
+        """Give everything up."""
+        self._take_in()
+        self.fail(list(self._messages), error)
+
+    def fail_unsent(self, error: BridgeError | ClientClosedError) -> None:
+        """Give up what was never sent."""
+        self._take_in()
+        self.fail([message for message in self._messages if not message.times_sent], error)
+
+    def fail_waiting(self, error: BridgeError) -> None:
+        """Give up what callers wait for and what was never sent."""
+        self._take_in()
+        self.fail([message for message in self._messages if message.waited_for and not message.times_sent], error)
+
+    def end(self, error: BridgeError | ClientClosedError) -> None:
+        """Give everything up, and refuse what comes: the loop looks at it no more."""
+        self.refuse_more(error)
+        self._naps += 1  # whoever puts something in from now on finds that the loop cannot be woken
+        self.fail_all(error)
 
 
 def undelivered(count: int, cause: BaseException | None, remark: str = "") -> UndeliveredError:

@@ -40,6 +40,7 @@ class Parcel:
         subject: where it goes.
         payload: its bytes.
         headers: its headers.
+        sent: whether it was handed to the connection; from then on it may be stored.
         stored: whether the stream has it.
         position: its sequence in the stream, 0 if it is not known.
         duplicate: whether the stream had a message of its id before.
@@ -49,6 +50,7 @@ class Parcel:
     subject: str
     payload: bytes
     headers: dict[str, str]
+    sent: bool = False
     stored: bool = False
     position: int = 0
     duplicate: bool = False
@@ -84,6 +86,17 @@ class Exchange(ABC):
     @abstractmethod
     def on_reply(self, tokens: list[str], answer: dict[str, Any]) -> None:
         """Take an answer; `tokens` are what was added to the inbox."""
+
+    async def send(self, client: Client, parcel: Parcel, reply: str) -> None:
+        """Send one of the parcels.
+
+        Raises:
+            DoubtError: the connection was lost before.
+        """
+        if not client.is_connected:
+            raise DoubtError("NATS: the connection was lost")
+        parcel.sent = True
+        await client.publish(parcel.subject, parcel.payload, reply, parcel.headers)
 
     def on_error(self, error: Exception) -> None:
         """Take an error of the connection."""

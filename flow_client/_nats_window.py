@@ -38,7 +38,7 @@ async def publish_window(session: Session, parcels: list[Parcel]) -> None:
 class _Window(Exchange):
     async def publish(self, client: Client, inbox: str) -> None:
         for number, parcel in enumerate(self.parcels):
-            await client.publish(parcel.subject, parcel.payload, f"{inbox}.{number}", parcel.headers)
+            await self.send(client, parcel, f"{inbox}.{number}")
 
     def on_reply(self, tokens: list[str], answer: dict[str, Any]) -> None:
         self.answers += 1

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import time
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flow_client._deadline import Deadline
 from flow_client._delivery import Delivery
-from flow_client._fork import renew_after_fork
 from flow_client._log import logger
-from flow_client._message_log import Message, MessageLog, undelivered
+from flow_client._message_log import Message, MessageLog
 from flow_client._nats_exchange import DoubtError
 from flow_client._nats_session import ClientRefusedError, Session, too_large
-from flow_client.errors import BridgeTimeoutError, ClientClosedError, UndeliveredError
+from flow_client.errors import BridgeTimeoutError, ClientClosedError, PlatformClientError, UndeliveredError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flow_client._loop import LoopThread
     from flow_client._servers import Servers
+    from flow_client.errors import BridgeError
 
 FIRST_BACKOFF = 0.05
 LONGEST_BACKOFF = 1.0
-# For what is left at the interpreter's exit by a bridge that nobody holds any more.
-EXIT_TIMEOUT = 10.0
-
-_unfinished: set[Outbox] = set()
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,14 @@ class BridgeStats:
 class Outbox:
     """Publishes from any thread, over a connection of its own.
 
+    Callers append to its log and wait. What is sent, settled and given up is the business of the loop's thread.
+
     Args:
         thread: where the delivery runs.
         servers: where to connect to.
         connect_timeout: seconds for one attempt to connect, and for the first connection.
         publish_timeout: seconds that `store` waits, the first connection not counted.
+        close_timeout: seconds that `closing` waits.
         max_messages: how many messages may be unacknowledged.
         max_bytes: how many bytes may be.
     """
@@ -67,6 +68,7 @@ class Outbox:
         *,
         connect_timeout: float,
         publish_timeout: float,
+        close_timeout: float,
         max_messages: int,
         max_bytes: int,
     ) -> None:
@@ -74,7 +76,8 @@ class Outbox:
         self._servers = servers
         self._connect_timeout = connect_timeout
         self._publish_timeout = publish_timeout
-        self._log = MessageLog(max_messages, max_bytes, self._wake)
+        self._close_timeout = close_timeout
+        self._log = MessageLog(max_messages, max_bytes, self._wake, thread.start)
         self._delivery = Delivery(self._log)
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
@@ -85,11 +88,6 @@ class Outbox:
         self._failure: Exception | None = None
         self._failing_since: float | None = None
         self._longest_pause = 0.0
-        renew_after_fork(self)
-
-    def after_fork_in_child(self) -> None:
-        """Leave it to the parent what is in here."""
-        _unfinished.discard(self)
 
     def push(self, message: Message) -> None:
         """Take a message and return at once; wait only while the outbox is full.
@@ -119,9 +117,9 @@ class Outbox:
             if self._log.append(message, deadline.seconds):
                 message.wait(max(deadline.remaining(), 0))
         finally:
-            unsent = not message.settled and self._log.withdraw(message)
+            unsent = not message.settled and message.withdraw()
         if message.error is not None:
-            raise message.error
+            raise copy(message.error)
         if not message.settled:
             outcome = "it was not sent, and will not be" if unsent else "it may be stored"
             raise BridgeTimeoutError(
@@ -136,39 +134,57 @@ class Outbox:
         Raises:
             UndeliveredError: it is not in time, or messages were given up. What was not given up is still being sent.
         """
-        done = self._log.wait_for_all(timeout)
+        done = self._log.barrier().wait(timeout)
         self._log.raise_failures()
         if not done:
-            count = len(self._log)
-            raise UndeliveredError(
-                f"{count} messages are not stored after {timeout:g} s; they are still being sent{self._because()}",
-                undelivered=count,
-            ) from self._failure
+            raise self._unfinished(f"after {timeout:g} s; they are still being sent")
 
-    def close(self, timeout: float) -> UndeliveredError | None:
-        """Take no more, wait until all is stored, give up the rest, and return the error that counts it, if any."""
-        self._log.refuse_more()
+    def _unfinished(self, when: str) -> UndeliveredError:
+        count = len(self._log)
+        error = UndeliveredError(f"{count} messages are not stored {when}{self._because()}", undelivered=count)
+        error.__cause__ = self._failure
+        return error
+
+    def closing(self) -> Iterator[None]:
+        """Take no more, and wait until all is stored, in steps; `shut_down` gives up the rest."""
+        deadline = Deadline(self._close_timeout)
+        self._log.refuse_more(ClientClosedError("the bridge is closed"))
         try:
-            self._log.wait_for_all(timeout)
-        finally:
-            reason = f"the bridge was closed before NATS confirmed; it may be stored{self._because()}"
-            count, cause = self._log.close(ClientClosedError(reason))
-        return undelivered(count, cause) if count else None
+            barrier = self._log.barrier()
+        except PlatformClientError:  # the thread has ended, and everything is given up
+            return
+        yield
+        barrier.wait(deadline.remaining())
+
+    def take_failures(self) -> UndeliveredError | None:
+        """Return an error that counts what was given up since the last call, or hangs in a thread that does not end."""
+        return self._log.take_failures() or (self._unfinished("at the end") if len(self._log) else None)
 
     def stats(self) -> BridgeStats:
         """Return what was published."""
         stored, resent = self._delivery.stored, self._delivery.resent
         return BridgeStats(stored, len(self._log), resent, self._sessions, max(self._longest_pause, self._pause()))
 
-    def forget(self, subject: str) -> None:
-        """Forget the numbers of an execution that is over."""
-        self._delivery.forget(subject)
+    # What happens in the loop's thread.
+
+    def look(self) -> None:
+        """Deliver what the loop was not woken for."""
+        if self._log.has_incoming():
+            self._start()
 
     async def shut_down(self) -> None:
-        """End the delivery and its connection."""
+        """End the delivery and its connection, and give up what is left."""
         if self._task is not None:
             self._task.cancel()
+            await asyncio.wait({self._task})
+        because = self._because()
+        self._log.fail_unsent(ClientClosedError(f"the bridge was closed before it could be sent{because}"))
+        self._log.fail_all(ClientClosedError(f"the bridge was closed before NATS confirmed; it may be stored{because}"))
         await self._end_session()
+
+    def ended(self, error: BridgeError | ClientClosedError) -> None:
+        """Give up what is left: nothing is delivered any more."""
+        self._log.end(error)
 
     def _check_size(self, message: Message) -> None:
         if self._max_payload is not None and message.size > self._max_payload:
@@ -179,11 +195,10 @@ class Outbox:
 
     def _wake(self) -> None:
         self._thread.post(self._start)
-        _unfinished.add(self)
 
     def _start(self) -> None:
         if self._task is None or self._task.done():
-            self._task = self._thread.keep(self._deliver())
+            self._task = asyncio.get_running_loop().create_task(self._deliver())
         self._more.set()
 
     async def _deliver(self) -> None:
@@ -194,7 +209,6 @@ class Outbox:
             await self._deliver_all()
 
     async def _deliver_all(self) -> None:
-        _unfinished.add(self)
         backoff = FIRST_BACKOFF
         while self._log.has_more():
             started = time.monotonic()
@@ -204,7 +218,6 @@ class Outbox:
                 # An attempt that took its time has been a pause itself.
                 await asyncio.sleep(max(started + backoff - time.monotonic(), 0))
                 backoff = min(2 * backoff, LONGEST_BACKOFF)
-        _unfinished.discard(self)
 
     async def _delivered(self, started: float) -> bool:
         """Deliver what comes next and return whether there is no doubt about it."""
@@ -265,13 +278,3 @@ class Outbox:
         """Return the seconds since delivery failed, 0 if it does not."""
         since = self._failing_since
         return 0.0 if since is None else time.monotonic() - since
-
-
-def _finish_all() -> None:
-    for outbox in list(_unfinished):
-        error = outbox.close(EXIT_TIMEOUT)
-        if error is not None:
-            logger.error("at exit: %s", error)
-
-
-atexit.register(_finish_all)

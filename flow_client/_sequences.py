@@ -10,13 +10,13 @@ from flow_client._messages import EventDraft
 from flow_client.errors import BridgeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from flow_client._message_log import Message
     from flow_client._nats_store import Stored
 
-# What is forgotten is read again.
 LONGEST_MEMORY = 1024
+"""How many subjects are remembered between two runs. What is forgotten is read again."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class _Last:
 
 
 class Sequences:
-    """What is known of the last stored event of each subject."""
+    """What is known of the last stored event of each subject, those used longest ago first."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Last] = {}
@@ -46,10 +46,8 @@ class Sequences:
             BridgeError: it is none of ours, and has no number.
         """
         before = self._known.get(subject, _Last(0, None)).number
-        if len(self._known) > LONGEST_MEMORY:
-            self._known.clear()
         number, position = (0, 0) if last is None else (_number(last), last.stream_sequence)
-        self._known[subject] = _Last(max(before, number), position)
+        self._note(subject, _Last(max(before, number), position))
 
     def position(self, subject: str) -> int | None:
         """Return the stream sequence of the last event that is known, 0 if there was none, None if nothing is."""
@@ -65,16 +63,28 @@ class Sequences:
         known = self._known.get(subject)
         if known is not None:
             stale = known.stale or position is None
-            self._known[subject] = _Last(known.number + 1, known.position if position is None else position, stale)
+            place = known.position if position is None else position
+            self._note(subject, _Last(known.number + 1, place, stale))
 
     def doubt(self, subject: str) -> None:
         """Note that the last stored event must be read again."""
         if subject in self._known:
             self._known[subject] = replace(self._known[subject], stale=True)
 
-    def forget(self, subject: str) -> None:
-        """Forget a subject whose events are over."""
+    @property
+    def overflows(self) -> bool:
+        """Whether more is remembered than has to be."""
+        return len(self._known) > LONGEST_MEMORY
+
+    def forget_all_but(self, needed: Collection[str]) -> None:
+        """Forget the subjects that were used longest ago, but none of those that are needed."""
+        spare = [subject for subject in self._known if subject not in needed]
+        for subject in spare[: len(self._known) - LONGEST_MEMORY]:
+            del self._known[subject]
+
+    def _note(self, subject: str, last: _Last) -> None:
         self._known.pop(subject, None)
+        self._known[subject] = last
 
 
 def _number(last: Stored) -> int:

@@ -13,7 +13,6 @@ from flow_client.errors import BridgeError, UndeliveredError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flow_client._nats import Connection
     from flow_client._outbox import Outbox
     from flow_client.models import ExecutionInput
 
@@ -22,13 +21,13 @@ class Taking:
     """The inputs that are taken through one bridge, and the outputs that answer them.
 
     Args:
-        connection: the connection to the work queue.
+        inputs: the work queue.
         outbox: where outputs and status go.
         run: runs a coroutine function in the loop; `limit` is how many seconds it may take.
     """
 
-    def __init__(self, connection: Connection, outbox: Outbox, run: Callable[..., Any]) -> None:
-        self._inputs = _inbox.Inputs(connection)
+    def __init__(self, inputs: _inbox.Inputs, outbox: Outbox, run: Callable[..., Any]) -> None:
+        self._inputs = inputs
         self._outbox = outbox
         self._run = run
 
@@ -63,11 +62,6 @@ class Taking:
         """Store a message about an execution."""
         self._outbox.store(Message(subject.format(execution_id=token), payload, waited_for=True))
 
-    def release(self) -> None:
-        """Hold no input any more."""
-        self._inputs.release()
-
     def _settle(self, token: str, *, held: bool) -> None:
-        self._outbox.forget(operations.EXECUTION_EVENT_SUBJECT.format(execution_id=token))
         if held:
             self._run(self._inputs.settle, token, limit=3 * _inbox.SETTLE_TIMEOUT)

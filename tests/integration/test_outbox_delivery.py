@@ -1,8 +1,10 @@
 """What the outbox stores, in batches and through a window: all of it, once and in order."""
 
+import json
 import os
 import signal
 import threading
+import time
 import uuid
 
 import pytest
@@ -18,6 +20,7 @@ from flow_client import (
     PayloadTooLargeError,
     UndeliveredError,
 )
+from flow_client._sequences import LONGEST_MEMORY
 from flow_client.local.nats_server import NatsServer
 
 
@@ -261,6 +264,108 @@ def test_an_id_that_another_message_has_is_an_error(server, bridge, bus, executi
     with pytest.raises(BridgeError, match="another message has the id"):
         bridge.publish_execution_status(execution_id, "running")
     bridge.publish_execution_status(execution_id, "running")
+
+
+def test_more_executions_than_are_remembered_disturb_nothing(server, caplog):
+    executions = [f"many-{uuid.uuid4()}" for _ in range(LONGEST_MEMORY + 500)]
+    with NatsBridge(server.url) as bridge:
+        for data in ("first", "second"):
+            for execution_id in executions:
+                _push(bridge, execution_id, data)
+            bridge.flush()
+        assert bridge.stats() == BridgeStats(
+            stored=2 * len(executions), unacked=0, resent=0, sessions=1, longest_pause=0
+        )
+    for execution_id in (executions[0], executions[-1]):
+        events = read_events(server.url, execution_id)
+        assert [(event["sequence"], event["event_data"]) for event in events] == [(1, "first"), (2, "second")]
+    assert caplog.records == []
+
+
+def test_only_what_was_sent_before_counts_as_sent_again(server, bridge, bus, execution_id):
+    _push(bridge, execution_id, 1)
+    bridge.flush()
+    foreign = {"sequence": 2, "event_type": "chunk", "event_data": "another"}
+    bus.publish(f"exec.events.{execution_id}", json.dumps(foreign).encode())
+    bridge._thread.post(lambda: time.sleep(0.3))  # what comes meanwhile is one run
+    _push(bridge, execution_id, *range(3, 8))
+    bridge.flush()
+    assert [event["sequence"] for event in read_events(server.url, execution_id)] == list(range(1, 8))
+    takes_batches = bus._do(lambda js: js.stream_info("EXEC_EVENTS")).config.allow_batched
+    # Without batches the first of them is sent alone, and refused.
+    assert bridge.stats().resent == (5 if takes_batches else 1)
+
+
+def _end_loop():
+    raise SystemExit("from the loop")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_when_the_loop_dies_whoever_waits_and_whoever_comes_is_told(server, frozen, execution_id):
+    bridge, errors = NatsBridge(server.url), []
+    _push(bridge, execution_id, 1)
+    bridge.flush()
+    frozen()
+    _push(bridge, execution_id, 2)
+
+    def publish():
+        with pytest.raises(BridgeError) as caught:
+            bridge.publish_execution_status(execution_id, "running")
+        errors.append(caught.value)
+
+    waiting = threading.Thread(target=publish)
+    waiting.start()
+    waiting.join(0.2)
+    bridge._thread.post(_end_loop)
+    waiting.join(10)
+    assert "the bridge's background thread has ended" in str(errors[0])
+    with pytest.raises(BridgeError, match="thread has ended"):
+        _push(bridge, execution_id, 3)
+    with pytest.raises(UndeliveredError, match="1 message was not stored"):
+        bridge.flush()
+    bridge.close()
+
+
+def test_an_interrupted_close_gives_nothing_up_and_can_be_called_again(server, frozen, execution_id):
+    bridge = NatsBridge(server.url)
+    _push(bridge, execution_id, 0)
+    bridge.flush()
+    frozen()
+    _push(bridge, execution_id, 1, 2)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        bridge.close()
+    timer.join()
+    with pytest.raises(ClientClosedError):
+        _push(bridge, execution_id, 3)
+    os.kill(server.pid, signal.SIGCONT)
+    bridge.close()
+    assert [event["event_data"] for event in read_events(server.url, execution_id)] == [0, 1, 2]
+
+
+def test_a_signal_handler_pushes_and_flushes_amid_a_push_that_waits_for_room(server, frozen, execution_id):
+    """The handler flushes what the main thread has pushed; it is held up by nothing that the main thread holds."""
+    bridge, flushed = NatsBridge(server.url, max_unacked=2), []
+
+    def handle(*_):
+        os.kill(server.pid, signal.SIGCONT)
+        _push(bridge, execution_id, "from the handler")
+        bridge.flush()
+        flushed.append([event["event_data"] for event in read_events(server.url, execution_id)])
+
+    _push(bridge, execution_id, 0)
+    bridge.flush()
+    frozen()
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        _push(bridge, execution_id, 1, 2, 3)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    bridge.close()
+    assert flushed == [[0, 1, 2, "from the handler"]]
+    assert [event["event_data"] for event in read_events(server.url, execution_id)] == [*flushed[0], 3]
 
 
 @pytest.mark.parametrize("name", ["max_unacked", "max_unacked_bytes"])

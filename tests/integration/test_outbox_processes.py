@@ -1,8 +1,10 @@
 """What happens to the outbox at a process's exit and after a fork."""
 
 import os
+import re
 import subprocess
 import sys
+import time
 import uuid
 
 import pytest
@@ -27,7 +29,8 @@ def _run(script, nats_url, *arguments):
         timeout=60,
         check=False,
     )
-    return done.returncode, done.stderr
+    # In its debug mode asyncio tells of every step that took more than 0.1 s, on a busy machine of any.
+    return done.returncode, re.sub(r"(?m)^Executing <.* took .* seconds\n", "", done.stderr)
 
 
 _EXIT = """
@@ -99,3 +102,49 @@ def test_a_child_has_an_empty_outbox_and_the_parents_stays_the_parents(server, e
     assert _run(_FORK, server.url, execution_id, str(server.pid), other) == (0, "")
     assert [event["event_data"] for event in read_events(server.url, execution_id)] == ["before"] + ["parent"] * 10
     assert [event["event_data"] for event in read_events(server.url, other)] == ["child"]
+
+
+_FIRST_PUSH_AT_EXIT = """
+import atexit, sys
+
+def push():
+    from flow_client import NatsBridge
+    NatsBridge().push_execution_event(None, sys.argv[1], "chunk", "last")
+
+atexit.register(push)
+"""
+
+
+def test_the_first_push_of_a_process_at_its_exit_is_stored_or_refused(server, execution_id):
+    code, said = _run(_FIRST_PUSH_AT_EXIT, server.url, execution_id)
+    stored = [event["event_data"] for event in read_events(server.url, execution_id)]
+    assert code == 0
+    if sys.version_info[:2] == (3, 12):  # it starts no thread in a function of atexit
+        assert stored == []
+        assert "BridgeError: the background thread cannot be started" in said
+        assert "the interpreter is exiting" in said
+    else:
+        assert (stored, said) == (["last"], "")
+
+
+_FOUR_AT_EXIT = """
+import sys
+from flow_client import NatsBridge
+
+bridges = [NatsBridge("nats://127.0.0.1:1", close_timeout=2) for _ in range(4)]
+for bridge in bridges:
+    bridge.push_execution_event(None, sys.argv[1], "chunk", 1)
+if sys.argv[2] == "dropped":
+    del bridge, bridges
+"""
+
+
+@pytest.mark.parametrize("how", ["held", "dropped"])
+def test_bridges_are_closed_together_at_exit_and_a_process_without_logging_says_once_what_is_lost(execution_id, how):
+    started = time.monotonic()
+    code, said = _run(_FOUR_AT_EXIT, "nats://127.0.0.1:1", execution_id, how)
+    assert code == 0
+    assert time.monotonic() - started < 7  # one after another they would take 8 s
+    (line,) = said.splitlines()
+    assert line.startswith("flow_client: at exit: ")
+    assert line.count("1 message was not stored") == 4

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -164,13 +165,135 @@ def test_a_forked_child_has_a_loop_of_its_own(loop_thread):
     assert loop_thread.run(_double, 21, timeout=5) == 42
 
 
-def test_a_fork_while_another_thread_holds_the_lock_does_not_block_the_child(loop_thread):
-    with loop_thread._lock:
+def test_a_fork_while_another_thread_starts_the_loop_does_not_block_the_child(loop_thread):
+    with loop_thread._launching:
         child = os.fork()
         if child == 0:
             signal.alarm(10)
             os._exit(0 if loop_thread.run(_double, 21, timeout=5) == 42 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+class _Resident:
+    """Notes what it is told."""
+
+    def __init__(self):
+        self.looks, self.errors = [], []
+
+    def started(self):
+        pass
+
+    def look(self):
+        self.looks.append(1)
+
+    async def shut_down(self):
+        pass
+
+    def ended(self, error):
+        self.errors.append(error)
+
+
+async def _exit():
+    raise SystemExit("from the loop")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_that_dies_fails_what_waits_and_what_comes():
+    resident = _Resident()
+    loop_thread = LoopThread(resident)
+    errors = []
+
+    def call():
+        try:
+            loop_thread.run(_sleep, 60, threading.Event(), timeout=60)
+        except BridgeError as error:
+            errors.append(error)
+
+    callers = [threading.Thread(target=call) for _ in range(5)]
+    for caller in callers:
+        caller.start()
+    with pytest.raises(BridgeError, match="from the loop"):
+        loop_thread.run(_exit, timeout=60)
+    for caller in callers:
+        caller.join(5)
+    assert len(errors) == 5
+    with pytest.raises(BridgeError, match="from the loop"):
+        loop_thread.post(lambda: None)
+    with pytest.raises(BridgeError, match="from the loop"):
+        loop_thread.run(_double, 1, timeout=5)
+    assert "from the loop" in str(resident.errors[0])
+    assert loop_thread.stop(5)
+    assert not _threads()
+
+
+def test_a_call_that_meets_the_end_of_the_loop_is_answered(loop_thread):
+    """Callers that come while it stops, over and over: each has a result or an error, and none waits for ever."""
+    outcomes = []
+
+    def call_until_refused(loop_thread):
+        with suppress(ClientClosedError):
+            while True:
+                outcomes.append(loop_thread.run(_double, 1, timeout=30))
+
+    for _ in range(30):
+        loop_thread = LoopThread()
+        callers = [threading.Thread(target=call_until_refused, args=(loop_thread,)) for _ in range(3)]
+        for caller in callers:
+            caller.start()
+        assert loop_thread.stop(5)
+        for caller in callers:
+            caller.join(10)
+        assert not any(caller.is_alive() for caller in callers)
+    assert set(outcomes) <= {2}
+
+
+def test_a_signal_handler_may_call_and_post_amid_a_call(loop_thread):
+    answers = []
+
+    def handle(*_):
+        loop_thread.post(lambda: answers.append("posted"))
+        answers.append(loop_thread.run(_double, 4, timeout=5))
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        for number in range(300):
+            assert loop_thread.run(_double, number, timeout=5) == 2 * number
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert 8 in answers
+
+
+def test_interrupts_while_the_thread_starts_leave_one_that_works():
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    interrupts = 0
+    try:
+        for number in range(200):
+            loop_thread = LoopThread()
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.00001 + number * 0.000005)
+                loop_thread.run(_double, 1, timeout=5)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                interrupts += 1
+            assert loop_thread.run(_double, 21, timeout=5) == 42
+            assert loop_thread.stop(5)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupts
+    assert not _threads()
+
+
+def test_what_lives_in_the_loop_is_looked_at_unasked():
+    resident, looked_twice = _Resident(), threading.Event()
+    resident.look = lambda: (resident.looks.append(1), len(resident.looks) >= 2 and looked_twice.set())
+    loop_thread = LoopThread(resident)
+    loop_thread.start()
+    assert looked_twice.wait(10)
+    assert loop_thread.stop(5)
+    assert resident.errors
 
 
 _WITHOUT_THREADS = """

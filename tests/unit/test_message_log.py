@@ -25,6 +25,10 @@ def _message(content=b"x", stream="s", *, waited_for=False):
     return Message(f"{stream}.1", content, waited_for=waited_for)
 
 
+def _wait(log, seconds):
+    return log.barrier().wait(seconds)
+
+
 def _append(log, *messages):
     for message in messages:
         log.append(message)
@@ -46,11 +50,11 @@ def test_a_burst_wakes_the_loop_once():
     assert wake.count == 2
 
 
-def test_a_failed_wake_leaves_nothing_behind_and_the_next_message_tries_again():
-    def wake():
+def test_a_loop_that_does_not_start_leaves_nothing_behind_and_the_next_message_tries_again():
+    def start():
         raise BridgeError("no thread")
 
-    log = _log(wake=wake)
+    log = MessageLog(100, 1000, Wakes(), start)
     for _ in range(2):
         with pytest.raises(BridgeError, match="no thread"):
             log.append(_message())
@@ -70,13 +74,19 @@ def test_a_run_is_what_goes_to_one_stream_within_the_limits():
 def test_every_message_has_a_number_and_an_id_of_its_own():
     log = _log()
     messages = _append(log, *(_message() for _ in range(20)))
+    log.next_run(100, 1000)
+    other = _log()
+    (foreign,) = _append(other, _message())
+    other.next_run(1, 1000)
     assert [message.number for message in messages] == list(range(1, 21))
-    assert len({message.message_id for message in messages} | {_append(_log(), _message())[0].message_id}) == 21
+    assert len({message.message_id for message in (*messages, foreign)}) == 21
 
 
 @pytest.mark.parametrize("log", [_log(max_messages=2), _log(max_bytes=2)], ids=["count", "bytes"])
 def test_a_full_log_blocks_until_there_is_room(log):
     first, _second = _append(log, _message(), _message())
+    assert not log.append(_message(), timeout=0.01)
+    log.next_run(10, 1000)
     assert not log.append(_message(), timeout=0.01)
     blocked = threading.Thread(target=log.append, args=(_message(),))
     blocked.start()
@@ -105,7 +115,8 @@ def test_who_waits_for_room_is_told_of_the_end():
 
     blocked = threading.Thread(target=append)
     blocked.start()
-    log.refuse_more()
+    blocked.join(0.05)
+    log.refuse_more(ClientClosedError("closed"))
     blocked.join(5)
     assert len(errors) == 1
 
@@ -113,22 +124,41 @@ def test_who_waits_for_room_is_told_of_the_end():
 def test_room_is_given_back_in_order():
     log = _log(max_messages=3)
     first, second, third = _append(log, _message(), _message(), _message())
+    log.next_run(10, 1000)
     log.settle([second, third])
     assert len(log) == 3
     log.settle([first])
     assert len(log) == 0
 
 
+def _send(*messages):
+    sent = [message for message in messages if message.claim()]
+    for message in sent:
+        message.note_attempt(sent=True)
+    return sent
+
+
 def test_a_message_that_was_never_sent_can_be_withdrawn():
     log = _log()
-    kept, withdrawn, last = _append(log, _message(), _message(waited_for=True), _message())
-    assert log.withdraw(withdrawn)
+    kept, withdrawn, last = _append(log, _message(), _message(waited_for=True), _message(waited_for=True))
+    assert withdrawn.withdraw()
     assert log.next_run(10, 1000) == [kept, last]
-    assert log.send([kept, withdrawn, last]) == [kept, last]
-    assert not log.withdraw(last)
+    assert _send(kept, withdrawn, last) == [kept, last]
+    assert not last.withdraw()
     assert log.in_doubt() == [kept, last]
     log.settle([kept])
     assert not log.has_more()
+
+
+def test_a_message_is_either_sent_or_withdrawn_and_what_was_not_sent_after_all_can_be_withdrawn():
+    message = _message(waited_for=True)
+    assert message.claim()
+    message.note_attempt(sent=False)
+    assert message.withdraw()
+    assert not message.claim()
+    under_way = _message(waited_for=True)
+    assert under_way.claim()
+    assert not under_way.withdraw()
 
 
 def test_failures_are_counted_and_told_once_with_the_first_cause():
@@ -167,17 +197,120 @@ def test_a_message_is_settled_once():
     assert message.error is None
 
 
-def test_waiting_for_all_means_all_that_was_there():
+def test_a_settled_message_is_no_failure():
+    log = _log()
+    messages = _append(log, _message(), _message())
+    log.settle(messages[:1])
+    log.fail(messages, BridgeError("too late"))
+    with pytest.raises(UndeliveredError, match="1 message was"):
+        log.raise_failures()
+
+
+def test_a_barrier_waits_for_what_was_there_and_nothing_else():
     log = _log()
     (first,) = _append(log, _message())
-    assert not log.wait_for_all(0.01)
-    waiting = threading.Thread(target=log.wait_for_all, args=(5,))
-    waiting.start()
-    waiting.join(0.05)
-    _append(log, _message())
+    assert not _wait(log, 0.01)
+    barrier = log.barrier()
+    (second,) = _append(log, _message())
+    log.has_more()
+    assert not barrier.is_open
     log.settle([first])
-    waiting.join(1)
-    assert not waiting.is_alive()
+    assert barrier.is_open
+    assert not _wait(log, 0.01)
+    log.settle([second])
+    assert not log.has_more()
+    assert _wait(log, 0.01)
+
+
+def test_a_barrier_waits_for_the_very_messages_before_it_when_they_are_settled_out_of_order():
+    log = _log()
+    first, second = _append(log, _message(), _message())
+    barrier = log.barrier()
+    log.has_more()
+    log.settle([second])
+    assert not barrier.is_open
+    log.settle([first])
+    assert barrier.is_open
+
+
+def test_an_empty_log_needs_no_loop_to_say_so():
+    wake = Wakes()
+    assert _wait(_log(wake=wake), 0)
+    assert wake.count == 0
+
+
+class Interrupt(BaseException):
+    pass
+
+
+def test_a_wake_that_is_interrupted_is_made_up_for_by_the_next_message():
+    wakes = []
+
+    def wake():
+        wakes.append(1)
+        if len(wakes) == 1:
+            raise Interrupt
+
+    log = _log(wake=wake)
+    with pytest.raises(Interrupt):
+        _append(log, _message())
+    _append(log, _message(), _message())
+    assert len(wakes) == 2
+    assert len(log.next_run(10, 1000)) == 3
+
+
+def test_a_nap_that_begins_while_the_loop_is_woken_is_ended_by_the_next_message():
+    """The loop may see to the first message before the caller's thread goes on."""
+    wakes = []
+
+    def wake():
+        wakes.append(1)
+        log.settle(log.next_run(10, 1000))
+        assert not log.has_more()
+
+    log = _log(wake=wake)
+    _append(log, _message(), _message())
+    assert len(wakes) == 2
+    assert len(log) == 0
+
+
+def test_an_interrupt_before_the_message_is_taken_leaves_no_bytes_behind(monkeypatch):
+    log = _log(max_bytes=10)
+
+    def put(_item):
+        raise Interrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "_put", put)
+        for _ in range(20):
+            with pytest.raises(Interrupt):
+                log.append(_message())
+    assert log.append(_message(), timeout=0)
+    log.has_more()
+    assert log.append(_message(b"x" * 9), timeout=0)
+
+
+def test_when_the_loop_ends_everything_fails_and_nothing_waits():
+    log = _log(max_messages=2)
+    event_, output = _append(log, _message(), _message(waited_for=True))
+    barrier, caught = log.barrier(), []
+
+    def append():
+        with pytest.raises(BridgeError) as error:
+            log.append(_message())
+        caught.append(error.value)
+
+    blocked = threading.Thread(target=append)
+    blocked.start()
+    blocked.join(0.05)
+    log.end(BridgeError("the loop is dead"))
+    blocked.join(5)
+    assert barrier.is_open
+    assert [str(error) for error in (event_.error, output.error, *caught)] == ["the loop is dead"] * 3
+    with pytest.raises(BridgeError, match="dead"):
+        log.append(_message())
+    with pytest.raises(UndeliveredError, match="1 message was"):
+        log.raise_failures()
 
 
 def test_the_size_of_an_event_leaves_room_for_its_number():

@@ -56,8 +56,22 @@ def test_what_has_no_number_is_an_error(payload):
         Sequences().read("s.a", Stored(1, None, payload))
 
 
-def test_the_memory_is_bounded():
+def test_what_is_needed_is_kept_and_of_the_rest_what_was_used_last():
+    sequences = Sequences()
+    needed = {f"s.{number}" for number in range(10)}
+    for number in range(LONGEST_MEMORY + 100):
+        sequences.read(f"s.{number}", None)
+    sequences.stored("s.10", 5)
+    assert sequences.overflows
+    sequences.forget_all_but(needed)
+    assert not sequences.overflows
+    assert {sequences.position(subject) for subject in needed} == {0}
+    assert sequences.position("s.10") == 5
+    assert [sequences.position(f"s.{number}") for number in (11, 110, 111)] == [None, None, 0]
+
+
+def test_reading_one_subject_forgets_no_other():
     sequences = Sequences()
     for number in range(3 * LONGEST_MEMORY):
         sequences.read(f"s.{number}", None)
-    assert len(sequences._known) <= LONGEST_MEMORY + 1
+    assert {sequences.next_number(f"s.{number}") for number in range(3 * LONGEST_MEMORY)} == {1}
