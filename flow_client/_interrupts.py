@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
+
+_AT_ONCE = 1e-6
 
 
 class Interrupted(BaseException):
@@ -17,8 +22,10 @@ class Interrupted(BaseException):
 class Interrupts:
     """Turns SIGTERM into a wish, and after a grace period into an `Interrupted` in the main thread.
 
+    The process's own timer and its handler of SIGALRM are taken only while an interrupt is due, and given back.
     Outside of `interruptible()` the main thread is interrupted nowhere. In other threads than the main one signals
-    cannot be handled: there it is never requested.
+    cannot be handled: there none of them is touched, and it is never requested. Where a system has no such timer
+    (Windows), SIGTERM remains a wish.
 
     Attributes:
         requested: whether SIGTERM came.
@@ -26,22 +33,20 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._grace_seconds: float | None = None
+        self._borrowed: _Alarm | None = None
         self.requested = False
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Handle the signals within the block, and as before behind it."""
-        try:
-            before = signal.signal(signal.SIGTERM, self._on_term), signal.signal(signal.SIGALRM, self._on_alarm)
-        except ValueError:  # not the main thread
+        """Handle SIGTERM within the block, and as before behind it."""
+        if threading.current_thread() is not threading.main_thread():
             yield
             return
+        before = signal.signal(signal.SIGTERM, self._on_term)
         try:
             yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGTERM, before[0])
-            signal.signal(signal.SIGALRM, before[1])
+            signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
     @contextmanager
     def interruptible(self, grace_seconds: float) -> Iterator[None]:
@@ -54,21 +59,47 @@ class Interrupts:
         self._grace_seconds = grace_seconds
         try:
             if self.requested:
-                self._set_timer(grace_seconds)
+                self._set_alarm(grace_seconds)
             yield
         finally:
             self._grace_seconds = None
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._give_back()
 
     def _on_term(self, *_: Any) -> None:
         self.requested = True
         if self._grace_seconds is not None:
-            self._set_timer(self._grace_seconds)
+            self._set_alarm(self._grace_seconds)
 
-    def _on_alarm(self, *_: Any) -> None:
-        if self._grace_seconds is not None:
+    def _on_alarm(self, _number: int, frame: FrameType | None) -> None:
+        ending = frame is not None and frame.f_code.co_filename == __file__
+        if self._grace_seconds is not None and not ending:
             raise Interrupted(f"SIGTERM came, and {self._grace_seconds:g} s went by")
 
-    @staticmethod
-    def _set_timer(seconds: float) -> None:
+    def _set_alarm(self, seconds: float) -> None:
+        if not hasattr(signal, "setitimer"):
+            return
+        if self._borrowed is None:
+            self._borrowed = _Alarm(self._on_alarm)
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+    def _give_back(self) -> None:
+        borrowed, self._borrowed = self._borrowed, None
+        if borrowed is not None:
+            borrowed.restore()
+
+
+class _Alarm:
+    """The process's timer and its handler of SIGALRM as they were, while `handler` stands in."""
+
+    def __init__(self, handler: Any) -> None:
+        self._due, self._interval = signal.setitimer(signal.ITIMER_REAL, 0)
+        self._since = time.monotonic()
+        self._handler = signal.signal(signal.SIGALRM, handler)
+
+    def restore(self) -> None:
+        """Give both back; a timer that ran out meanwhile goes off now."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if self._handler is None else self._handler)
+        if self._due:
+            left = self._due - (time.monotonic() - self._since)
+            signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE), self._interval)

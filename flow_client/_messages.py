@@ -44,10 +44,27 @@ def check_sequence(number: object) -> int:
     return whole_number(number, "from_sequence", InvalidRequestError)
 
 
-def output(execution_id: str, deployment_id: object, **content: Any) -> bytes:
-    """Return the payload of an output; `content` is its output, usage, messages, state and error."""
-    deployment = check_deployment(deployment_id)
-    return _json.encode({"execution_id": execution_id, "deployment_id": deployment, **content, "timestamp": _now()})
+def output(
+    execution_id: str,
+    deployment_id: object,
+    output: Any,
+    usage: Any = None,
+    messages: Any = None,
+    state: Any = None,
+    error: Any = None,
+) -> bytes:
+    """Return the payload of an output."""
+    payload = {
+        "execution_id": execution_id,
+        "deployment_id": check_deployment(deployment_id),
+        "output": output,
+        "usage": usage,
+        "messages": messages,
+        "state": state,
+        "error": error,
+        "timestamp": _now(),
+    }
+    return _json.encode(payload)
 
 
 def event(execution_id: str, event_type: object, event_data: Any) -> EventDraft:

@@ -114,8 +114,7 @@ class NatsBridge(BridgeCore):
             ClientClosedError: the bridge is closed.
         """
         token = _messages.execution_token(execution_id)
-        content = {"output": output, "usage": usage, "messages": messages, "state": state, "error": error}
-        payload = _messages.output(token, deployment_id, **content)
+        payload = _messages.output(token, deployment_id, output, usage, messages, state, error)
         self._taking.hand_in(token, payload)
 
     def push_execution_event(

@@ -1,11 +1,14 @@
 """Running a function as an execution's worker: `python -m flow_client.worker package.module:handler`.
 
 The settings come from the environment that a container gets: `EXECUTION_ID`, `DEPLOYMENT_ID`, `NATS_URL`, and
-`FLOW_INPUT_TIMEOUT_SECONDS` and `FLOW_GRACE_SECONDS`, which have defaults. The exit code says how it ended:
+`FLOW_INPUT_TIMEOUT_SECONDS`, `FLOW_GRACE_SECONDS` and `FLOW_LOG_LEVEL`, which have defaults. With `--input JSON` the
+function is called here, with no platform and no NATS, and its events and its output are printed. The exit code says how
+it ended:
 
 | code | meaning |
 |---|---|
 | 0 | an output is stored, that of a failed or cancelled handler too; events that could not be are named on stderr |
+| 1 | with `--input`: the handler failed |
 | 64 | the command line is wrong, or a setting is missing or unusable |
 | 65 | the input is malformed |
 | 69 | NATS cannot be reached, or no input came in time |
@@ -15,21 +18,24 @@ The settings come from the environment that a container gets: `EXECUTION_ID`, `D
 from __future__ import annotations
 
 import argparse
-import inspect
+import faulthandler
+import io
 import logging
 import os
 import sys
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from importlib import import_module
-from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flow_client import _json, _messages
 from flow_client._bridge_core import DEFAULT_CONNECT_TIMEOUT
 from flow_client._checks import seconds, seconds_from_text
 from flow_client._failures import failure
+from flow_client._handlers import Result, call
 from flow_client._interrupts import Interrupted, Interrupts
+from flow_client._task import EventNumbers, Task
 from flow_client.bridge import DEFAULT_INPUT_TIMEOUT, NatsBridge
 from flow_client.errors import (
     BridgeError,
@@ -45,78 +51,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from flow_client.client import PlatformClient
     from flow_client.models import ExecutionInput
+
+__all__ = ["Result", "Task", "main", "run"]
 
 DEFAULT_GRACE_SECONDS = 5.0
 AT_ONCE = 0.001
 
+# Those of sysexits.h, by number: `os.EX_USAGE` and the others are not there on Windows.
 EXIT_STORED = 0
-EXIT_USAGE = os.EX_USAGE
-EXIT_MALFORMED_INPUT = os.EX_DATAERR
-EXIT_NO_INPUT = os.EX_UNAVAILABLE
-EXIT_NOT_STORED = os.EX_IOERR
+EXIT_FAILED = 1
+EXIT_USAGE = 64
+EXIT_MALFORMED_INPUT = 65
+EXIT_NO_INPUT = 69
+EXIT_NOT_STORED = 74
 
-
-@dataclass(frozen=True)
-class Result:
-    """What a handler returns that leaves more behind than an output."""
-
-    output: Any
-    usage: Any = None
-    messages: Any = None
-    state: Any = None
-
-
-class Task:
-    """What a handler is given.
-
-    Attributes:
-        execution_id: the execution.
-        deployment_id: the deployment that runs it, None if none does.
-        input_data: the input, any JSON value.
-        session_id: the conversation, None if there is none.
-        messages: the conversation so far.
-        state: the state to go on from.
-    """
-
-    def __init__(
-        self,
-        bridge: NatsBridge,
-        execution_id: str,
-        deployment_id: str | None,
-        content: ExecutionInput,
-        stop: Interrupts,
-    ) -> None:
-        self._bridge = bridge
-        self._stop = stop
-        self._cleanup = ExitStack()
-        self.execution_id = execution_id
-        self.deployment_id = deployment_id
-        self.input_data = content.input_data
-        self.session_id = content.session_id
-        self.messages = content.messages
-        self.state = content.state
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the worker was told to stop (SIGTERM); a grace period later the handler is interrupted."""
-        return self._stop.requested
-
-    @cached_property
-    def client(self) -> PlatformClient:
-        """A client for nested calls, with the settings of the environment. It is closed after the handler."""
-        from flow_client.client import PlatformClient  # noqa: PLC0415 - most handlers do without HTTP
-
-        return self._cleanup.enter_context(PlatformClient())
-
-    def emit(self, event_type: str, event_data: Any) -> None:
-        """Publish an event of this execution; see `NatsBridge.push_execution_event`."""
-        self._bridge.push_execution_event(self.deployment_id, self.execution_id, event_type, event_data)
-
-    def close(self) -> None:
-        """Close the client, if there is one. Can be called twice."""
-        self._cleanup.close()
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def run(
@@ -137,7 +87,8 @@ def run(
 
     Args:
         handler: a function of a `Task` that returns the output or a `Result`, or its name as `package.module:name`,
-            which is imported once the input is there: an import that fails is a failed execution.
+            which is imported once the input is there: an import that fails is a failed execution. What a generator
+            function yields is emitted, each item as a `chunk`, and what it returns is the output.
         execution_id: the execution; `EXECUTION_ID` if None.
         deployment_id: the deployment; `DEPLOYMENT_ID` if None.
         nats_url: see `NatsBridge`.
@@ -165,18 +116,85 @@ def run(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    options = _options(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what is printed before a crash is seen
+    faulthandler.enable(sys.__stderr__ or 2)
+    try:
+        logging.basicConfig(level=_log_level())
+        return run(options.handler) if options.input is None else _rehearse(options)
+    except (ConfigurationError, InvalidRequestError) as error:
+        return _fail(EXIT_USAGE, str(error))
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m flow_client.worker", description="Run a function as an execution's worker.")
     parser.add_argument("handler", help="the function, as package.module:name")
+    parser.add_argument(
+        "--input",
+        metavar="JSON",
+        help="call the function here with this input, without platform and NATS, and print its events and its output; "
+        "@FILE reads a file, - reads standard input",
+    )
+    parser.add_argument("--config", metavar="JSON", help="with --input: the execution's configuration")
     options = parser.parse_args(arguments)
     if not all(part for part in options.handler.partition(":")):
         parser.error(f"{options.handler!r} is not package.module:name")
-    logging.basicConfig(level=logging.WARNING)
-    return run(options.handler)
+    if options.config is not None and options.input is None:
+        parser.error("--config needs --input; a platform gives a worker its configuration with the input")
+    return options
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
+def _log_level() -> str:
+    level = (os.environ.get("FLOW_LOG_LEVEL") or "WARNING").upper()
+    if level in LOG_LEVELS:
+        return level
+    raise ConfigurationError(f"FLOW_LOG_LEVEL is {level!r}; it must be one of {', '.join(LOG_LEVELS)}")
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    """Call the handler in this process and print what a worker would publish, a JSON text in each line."""
+    config = None if options.config is None else _json_argument(options.config, "--config")
+    if not isinstance(config, (dict, type(None))):
+        raise InvalidRequestError(f"--config is {type(config).__name__}; it must be a JSON object")
+    execution_id = _messages.execution_token(os.environ.get("EXECUTION_ID") or "local")
+    deployment_id = os.environ.get("DEPLOYMENT_ID") or None
+    task = Task(
+        input_data=_json_argument(options.input, "--input"),
+        config=config,
+        execution_id=execution_id,
+        deployment_id=deployment_id,
+        publish=EventNumbers(execution_id, _print),
+    )
+    content = call(options.handler, task)
+    try:
+        _print(_messages.output(execution_id, deployment_id, **content))
+    except InvalidRequestError as error:
+        content = failure(error, type(error).__name__)
+        _print(_messages.output(execution_id, deployment_id, **content))
+    if content.get("error") is None:
+        return EXIT_STORED
+    sys.stderr.write(content["error"]["traceback"])
+    return EXIT_FAILED
+
+
+def _json_argument(text: str, option: str) -> Any:
+    try:
+        if text == "-":
+            return _json.decode(sys.stdin.buffer.read())
+        return _json.decode(Path(text[1:]).read_bytes() if text.startswith("@") else os.fsencode(text))
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError(f"{option} cannot be read: {error}") from error
+
+
+def _print(payload: bytes) -> None:
+    sys.stdout.write(f"{payload.decode()}\n")
+    sys.stdout.flush()
 
 
 @dataclass(frozen=True)
@@ -240,17 +258,24 @@ class _Run:
                 settings.deployment_id, settings.execution_id, ack="on_done", timeout=settings.input_timeout
             )
 
-    def _call(self, handler: Callable[[Task], Any] | str, content: ExecutionInput) -> dict[str, Any]:
-        """Call the handler and return the output's content, whatever happens."""
-        task = Task(self._bridge, self._settings.execution_id, self._settings.deployment_id, content, self._stop)
-        try:
-            with closing(task), self._stop.interruptible(self._settings.grace_seconds):
-                function = _load(handler) if isinstance(handler, str) else handler
-                return _content(function(task))
-        except (Interrupted, KeyboardInterrupt) as exc:
-            return failure(exc, "Cancelled")
-        except BaseException as exc:  # noqa: BLE001 - it is reported, sys.exit() too: a container that ends is no output
-            return failure(exc, type(exc).__name__)
+    def _call(self, handler: Callable[[Task], Any] | str, given: ExecutionInput) -> dict[str, Any]:
+        execution_id, deployment_id = self._settings.execution_id, self._settings.deployment_id
+        task = Task(
+            input_data=given.input_data,
+            config=(given.model_extra or {}).get("config"),
+            session_id=given.session_id,
+            messages=given.messages,
+            state=given.state,
+            execution_id=execution_id,
+            deployment_id=deployment_id,
+            publish=partial(self._bridge.push_execution_event, deployment_id, execution_id),
+            is_cancelled=lambda: self._stop.requested,
+        )
+        content = call(handler, task, self._stop.interruptible(self._settings.grace_seconds))
+        if self._stop.requested and content.get("error"):
+            # Nobody may read the output of an execution that ran out of time, but this is in the worker's log.
+            sys.stderr.write(f"flow_client.worker: the handler was stopped\n{content['error']['traceback']}")
+        return content
 
     def _store(self, content: dict[str, Any]) -> int:
         try:
@@ -266,21 +291,6 @@ class _Run:
 
     def _push(self, content: dict[str, Any]) -> None:
         self._bridge.push_execution_output(self._settings.deployment_id, self._settings.execution_id, **content)
-
-
-def _load(name: str) -> Callable[[Task], Any]:
-    module, _, path = name.partition(":")
-    function: Callable[[Task], Any] = attrgetter(path)(import_module(module))
-    return function
-
-
-def _content(result: Any) -> dict[str, Any]:
-    if inspect.iscoroutine(result):
-        result.close()
-        raise TypeError("the handler returned a coroutine; it must be a plain function, not `async def`")
-    if not isinstance(result, Result):
-        result = Result(result)
-    return {"output": result.output, "usage": result.usage, "messages": result.messages, "state": result.state}
 
 
 def _fail(code: int, message: str) -> int:

@@ -44,6 +44,7 @@ def environment(record: Record, component: Component, folder: Path, settings: Se
     token = tokens.issue(settings.signing_key, record.org_id, record.workspace_id, lifetime, record.level + 1)
     return {
         **base_environment(folder),
+        "PYTHONUNBUFFERED": "1",  # what is printed before a crash or the end of the time is in the log
         "PLATFORM_API_URL": settings.api_url,
         "AUTH_TOKEN": token,
         "ORG_ID": record.org_id,

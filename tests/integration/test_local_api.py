@@ -179,6 +179,18 @@ def test_component_that_raises_ends_as_failed(caller):
     assert 'raise ValueError(f"no such text' in record["error"]["traceback"]
 
 
+def test_a_worker_sees_the_configuration_of_its_execution(caller):
+    record = caller.run("workflows", "configuration", config={"model": "small"})
+    assert record["output"] == {"model": "small"}
+
+
+def test_what_a_worker_yields_is_its_events_and_what_it_returns_is_its_output(platform):
+    with platform.client() as client:
+        handle = client.submit_workflow_execution("stream", {"words": ["to", "be"]}, ring_id=platform.ring_id)
+        assert [(event.event_type, event.event_data) for event in handle.events()] == [("chunk", "to"), ("chunk", "be")]
+        assert handle.result(30) == 2
+
+
 def test_crash_is_delivered_three_times_and_ends_as_dead_letter(caller):
     record = caller.run("workflows", "crash")
     assert record["status"] == "dead_letter"

@@ -1,10 +1,12 @@
 """Workers as a container starts them: real processes with an environment."""
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -33,13 +35,15 @@ def start(nats_server, execution_id):
     """Starts workers of the execution; none of them outlives the test."""
     started = []
 
-    def start(handler="support.handlers:echo", **environment):
+    def start(handler="support.handlers:echo", *options, stdin=None, **environment):
         settings = {"NATS_URL": nats_server.url, "EXECUTION_ID": execution_id, **environment}
         started.append(
             subprocess.Popen(
-                [sys.executable, "-X", "dev", "-m", "flow_client.worker", handler],
+                [sys.executable, "-X", "dev", "-m", "flow_client.worker", handler, *options],
                 env={**os.environ, **{name: value for name, value in settings.items() if value}},
                 cwd=TESTS,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
             )
@@ -50,6 +54,7 @@ def start(nats_server, execution_id):
     for process in started:
         process.kill()
         process.wait()
+        process.stdout.close()
         process.stderr.close()
 
 
@@ -91,10 +96,17 @@ def test_a_result_has_usage_messages_and_state(bus, start, execution_id):
     ("handler", "kind", "message"),
     [
         ("support.handlers:fail", "ValueError", "the \\udc80 is broken"),
-        ("support.handlers:leave", "SystemExit", "3"),
+        ("support.handlers:leave", "SystemExit", "sys.exit(3)"),
+        ("support.handlers:leave_in_good_order", "SystemExit", "sys.exit(0); it ends with `return`"),
+        ("support.handlers:no_form", "InvalidRequestError", "output.cfg.layers[1] is a _io.TextIOWrapper"),
+        ("support.handlers:iterator", "InvalidRequestError", "usage is a map, which has no JSON form"),
         ("support.handlers:nan", "InvalidRequestError", "output is not a finite number"),
         ("support.handlers:too_large", "PayloadTooLargeError", "bytes"),
         ("support.handlers:coroutine", "TypeError", "async def"),
+        ("support.handlers:async_stream", "TypeError", "async def"),
+        ("support.handlers:async_callable", "TypeError", "async def"),
+        ("support.handlers:async_partial", "TypeError", "async def"),
+        ("support.handlers:returns_a_coroutine", "TypeError", "async def"),
         ("support.handlers:missing", "AttributeError", "missing"),
         ("no.such.module:handler", "ModuleNotFoundError", "no"),
     ],
@@ -108,7 +120,97 @@ def test_a_handler_that_fails_is_a_failed_output(bus, start, execution_id, handl
     assert output["error"]["type"] == kind
     assert message in output["error"]["message"]
     assert output["error"]["traceback"].startswith("Traceback")
+    assert bus.events(execution_id) == []
     assert not bus.input_waits(execution_id)
+
+
+def test_a_traceback_begins_in_the_handler(bus, start, execution_id):
+    bus.put_input(execution_id)
+    assert _finish(start("support.handlers:fail")) == (0, "")
+    (output,) = bus.outputs(execution_id)
+    first_frame = output["error"]["traceback"].splitlines()[1]
+    assert "handlers.py" in first_frame
+    assert "in fail" in first_frame
+
+
+@pytest.mark.parametrize("handler", ["support.handlers:stream", "support.handlers:stream_of_another"])
+def test_what_a_handler_yields_is_emitted_and_what_it_returns_is_the_output(bus, start, execution_id, handler):
+    bus.put_input(execution_id, b'{"input_data": ["to", "be"]}')
+    assert _finish(start(handler)) == (0, "")
+    (output,) = bus.outputs(execution_id)
+    assert (output["output"], output["usage"], output["error"]) == (2, {"words": 2}, None)
+    assert [(event["event_type"], event["event_data"]) for event in bus.events(execution_id)] == [
+        ("chunk", {"word": "to"}),
+        ("chunk", {"word": "be"}),
+    ]
+
+
+def test_a_stream_that_returns_nothing_has_no_output(bus, start, execution_id):
+    bus.put_input(execution_id)
+    assert _finish(start("support.handlers:stream_without_an_end")) == (0, "")
+    (output,) = bus.outputs(execution_id)
+    assert (output["output"], output["error"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind", "message", "events"),
+    [
+        ("stream_that_fails", "ValueError", "midway", ["first", "second", "tidied up"]),
+        ("stream_of_nonsense", "InvalidRequestError", "event_data.layers[1] is an object", [{"fine": 1}, "tidied up"]),
+    ],
+)
+def test_a_stream_that_fails_is_closed(bus, start, execution_id, handler, kind, message, events):
+    bus.put_input(execution_id)
+    assert _finish(start(f"support.handlers:{handler}")) == (0, "")
+    (output,) = bus.outputs(execution_id)
+    assert output["error"]["type"] == kind
+    assert message in output["error"]["message"]
+    assert [event["event_data"] for event in bus.events(execution_id)] == events
+
+
+def test_a_stream_that_is_stopped_is_closed(bus, start, execution_id):
+    bus.put_input(execution_id)
+    process = start("support.handlers:stream_for_ever", FLOW_GRACE_SECONDS="0.2")
+    _wait_for(lambda: bus.events(execution_id))
+    process.send_signal(signal.SIGTERM)
+    assert _finish(process)[0] == 0
+    assert bus.outputs(execution_id)[0]["error"]["type"] == "Cancelled"
+    assert [event["event_data"] for event in bus.events(execution_id)][-1] == "tidied up"
+
+
+def test_async_code_can_be_run_by_a_handler(bus, start, execution_id):
+    bus.put_input(execution_id)
+    assert _finish(start("support.handlers:async_inside")) == (0, "")
+    assert bus.outputs(execution_id)[0]["output"] == 1
+
+
+@pytest.mark.parametrize(("given", "seen"), [(b'{"config": {"model": "m"}}', {"model": "m"}), (b"{}", {})])
+def test_a_handler_sees_the_configuration(bus, start, execution_id, given, seen):
+    bus.put_input(execution_id, given)
+    assert _finish(start("support.handlers:config")) == (0, "")
+    assert bus.outputs(execution_id)[0]["output"] == seen
+
+
+def test_an_input_that_is_null_stays_null(bus, start, execution_id):
+    bus.put_input(execution_id, b'{"input_data": null}')
+    assert _finish(start()) == (0, "")
+    assert bus.outputs(execution_id)[0]["output"]["input"] is None
+
+
+@pytest.mark.parametrize(("level", "logged"), [("info", True), ("", False)])
+def test_a_handler_logs_at_the_level_that_is_set(bus, start, execution_id, level, logged):
+    bus.put_input(execution_id)
+    _, stderr = _finish(start("support.handlers:log", FLOW_LOG_LEVEL=level))
+    assert ("as you like it" in stderr) == logged
+
+
+def test_a_worker_that_crashes_leaves_its_prints_and_where_it_was(bus, start, execution_id):
+    bus.put_input(execution_id)
+    process = start("support.handlers:crash")
+    stdout, stderr = process.communicate(timeout=LIMIT)
+    assert process.returncode == -signal.SIGSEGV
+    assert stdout == "step 1\n"
+    assert "in crash" in stderr
 
 
 def test_a_killed_worker_is_followed_at_once(bus, start, execution_id):
@@ -145,7 +247,9 @@ def test_a_blocking_handler_is_stopped_after_the_grace_period(bus, start, execut
     _wait_for(lambda: bus.events(execution_id))
     started = time.monotonic()
     process.send_signal(number)
-    assert _finish(process) == (0, "")
+    code, stderr = _finish(process)
+    assert code == 0
+    assert ("time.sleep(60)" in stderr) == (number == signal.SIGTERM)
     assert time.monotonic() - started < 5
     (output,) = bus.outputs(execution_id)
     assert output["error"]["type"] == "Cancelled"
@@ -158,7 +262,7 @@ def test_a_handler_that_goes_on_all_the_same_is_stopped_again(bus, start, execut
     process = start("support.handlers:sleep_stubbornly", FLOW_GRACE_SECONDS="0.3")
     _wait_for(lambda: bus.events(execution_id))
     process.send_signal(signal.SIGTERM)
-    assert _finish(process) == (0, "")
+    assert _finish(process) == (0, "")  # it came to its end by itself
     assert [event["event_data"] for event in bus.events(execution_id)] == ["started", "went on", "went on"]
 
 
@@ -172,9 +276,9 @@ def test_a_handler_that_asks_can_end_in_good_order(bus, start, execution_id):
     assert (output["output"], output["error"]) == ("tidied up", None)
 
 
-def test_a_worker_that_waits_for_its_input_stops_at_once(bus, start):
+def test_a_worker_that_waits_for_its_input_stops_at_once(bus, start, execution_id):
     process = start()
-    _wait_for(bus.consumers)
+    _wait_for(lambda: any(execution_id in consumer.config.filter_subject for consumer in bus.consumers()))
     started = time.monotonic()
     process.send_signal(signal.SIGTERM)
     code, stderr = _finish(process)
@@ -205,6 +309,7 @@ def test_no_input_has_an_exit_code(start):
         ("m:f", {"NATS_URL": ""}, "NATS_URL"),
         ("m:f", {"FLOW_GRACE_SECONDS": "soon"}, "FLOW_GRACE_SECONDS"),
         ("m:f", {"FLOW_INPUT_TIMEOUT_SECONDS": "-1"}, "FLOW_INPUT_TIMEOUT_SECONDS"),
+        ("m:f", {"FLOW_LOG_LEVEL": "loud"}, "FLOW_LOG_LEVEL is 'LOUD'; it must be one of DEBUG, INFO"),
     ],
 )
 def test_a_wrong_command_line_or_setting_has_an_exit_code(start, handler, environment, message):
@@ -241,3 +346,40 @@ def test_a_function_of_this_process_runs_in_this_thread(nats_server, bus, execut
     assert handled[0].execution_id == execution_id
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)] == before
     assert json.loads(bus.stored(f"exec.output.{execution_id}")[0].data)["output"] is None
+
+
+def _rings(rung):
+    return lambda *_: rung.append(time.monotonic())
+
+
+def test_a_timer_of_the_process_goes_on(nats_server, bus, execution_id):
+    bus.put_input(execution_id)
+    rung = []
+    before = signal.signal(signal.SIGALRM, _rings(rung))
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 100)
+    try:
+        worker.run(lambda task: time.sleep(0.2), execution_id=execution_id, nats_url=nats_server.url)
+        due, interval = signal.getitimer(signal.ITIMER_REAL)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(rung) == 1
+    assert (90 < due <= 100, interval) == (True, 100)
+
+
+def test_a_worker_in_another_thread_touches_no_timer(nats_server, bus, execution_id):
+    bus.put_input(execution_id)
+    codes = []
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)]
+    signal.setitimer(signal.ITIMER_REAL, 100, 50)
+    try:
+        run = functools.partial(worker.run, lambda task: None, execution_id=execution_id, nats_url=nats_server.url)
+        thread = threading.Thread(target=lambda: codes.append(run()))
+        thread.start()
+        thread.join(LIMIT)
+        due, interval = signal.getitimer(signal.ITIMER_REAL)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert codes == [0]
+    assert (90 < due <= 100, interval) == (True, 50)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)] == before

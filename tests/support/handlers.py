@@ -1,5 +1,9 @@
 """Handlers that worker processes are told to run."""
 
+import asyncio
+import ctypes
+import functools
+import logging
 import sys
 import time
 
@@ -22,6 +26,97 @@ def fail(task):
 
 def leave(task):
     sys.exit(3)
+
+
+def leave_in_good_order(task):
+    sys.exit(0)
+
+
+def stream(task):
+    for word in task.input_data:
+        yield {"word": word}
+    return Result(len(task.input_data), usage={"words": len(task.input_data)})
+
+
+def stream_of_another(task):
+    return stream(task)
+
+
+def stream_without_an_end(task):
+    yield 1
+
+
+def stream_that_fails(task):
+    try:
+        yield "first"
+        yield "second"
+        raise ValueError("midway")
+    finally:
+        task.emit("message", "tidied up")
+
+
+def stream_of_nonsense(task):
+    try:
+        yield {"fine": 1}
+        yield {"layers": [1, object()]}
+    finally:
+        task.emit("message", "tidied up")
+
+
+def stream_for_ever(task):
+    try:
+        while True:
+            yield "again"
+            time.sleep(0.01)
+    finally:
+        task.emit("message", "tidied up")
+
+
+def no_form(task):
+    return {"cfg": {"layers": [1, sys.stdout]}}
+
+
+def iterator(task):
+    return Result("fine", usage=map(str, [1]))
+
+
+async def async_stream(task):
+    task.emit("message", "it ran")
+    yield 1
+
+
+async def _later(task):
+    return 1
+
+
+class AsyncCallable:
+    async def __call__(self, task):
+        return 1
+
+
+async_callable = AsyncCallable()
+async_partial = functools.partial(_later)
+
+
+def async_inside(task):
+    return asyncio.run(_later(task))
+
+
+def returns_a_coroutine(task):
+    return _later(task)
+
+
+def config(task):
+    return task.config
+
+
+def log(task):
+    logging.getLogger("mine").info("as you like it")
+
+
+def crash(task):
+    print("step 1")  # noqa: T201 - that is what is tested
+    ctypes.string_at(0)
 
 
 def nan(task):

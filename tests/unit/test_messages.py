@@ -35,7 +35,7 @@ def test_any_other_deployment_is_refused():
 @pytest.mark.parametrize("field", ["output", "usage", "messages", "state", "error"])
 def test_what_an_output_cannot_say_is_refused_with_its_place(field):
     with pytest.raises(InvalidRequestError, match=rf"^{field}\.cfg\.layers\[1\] is a generator"):
-        _messages.output("e", None, **{field: {"cfg": {"layers": [1, (n for n in [1])]}}})
+        _messages.output("e", None, **{"output": None, field: {"cfg": {"layers": [1, (n for n in [1])]}}})
 
 
 def test_what_an_event_cannot_say_is_refused_with_its_place():

@@ -38,13 +38,11 @@ def talk_and_fail(task):
 
 def talk_and_sleep(task):
     sys.stdout.write("going to bed\n")
-    sys.stdout.flush()
     time.sleep(60)
 
 
 def crash(task):
-    sys.stdout.write("going down\n")
-    sys.stdout.flush()
+    sys.stdout.write("going down")  # no line, and not flushed
     os._exit(3)
 
 
@@ -110,3 +108,12 @@ def answer(task):
 
 def total(task):
     return sum(task.input_data)
+
+
+def configuration(task):
+    return task.config
+
+
+def stream(task):
+    yield from task.input_data["words"]
+    return len(task.input_data["words"])
