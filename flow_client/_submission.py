@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from flow_client.errors import PlatformClientError
 
 ReplyT = TypeVar("ReplyT")
+ResultT = TypeVar("ResultT")
 
 FIRST_TRY = 30.0
 """Seconds that the first try has for its answer, within the client's `timeout`; each further one has twice as many."""
@@ -30,9 +30,8 @@ _current: ContextVar[Submission | None] = ContextVar("flow_client_submission", d
 class Submission:
     """The submission of one input, over all of its tries.
 
-    Within `trying()` the first submit of this thread belongs to it. That one makes a single attempt, because the batch
-    repeats it, and its key stays what it was in the first try, whoever chose it: however often it is sent, it starts
-    one execution.
+    The first submit that a try makes belongs to it. That one makes a single attempt, because the batch repeats it, and
+    its key stays what it was in the first try, whoever chose it: however often it is sent, it starts one execution.
 
     Args:
         idempotency_key: the key that the batch chose.
@@ -51,20 +50,24 @@ class Submission:
         self.failing_since = math.inf
         self.due = 0.0
         self._is_implied = is_implied
-        self._is_taken = False
+        self._is_taken = True
         self._headers: Mapping[str, str] = {}
         self._seconds = 0.0
 
-    @contextmanager
-    def trying(self) -> Iterator[None]:
-        """Begin a try, which the block makes."""
+    def attempt(self, function: Callable[..., ResultT], *args: Any, **options: Any) -> ResultT:
+        """Make a try by calling `function`, and return its result."""
         self.tries += 1
         self._is_taken = False
-        token = _current.set(self)
+        # In a context of its own, so that an interrupt at any moment leaves nothing for the thread's next submit.
+        return copy_context().run(self._attempt, function, args, options)
+
+    def _attempt(self, function: Callable[..., ResultT], args: tuple[Any, ...], options: dict[str, Any]) -> ResultT:
+        _current.set(self)
         try:
-            yield
+            return function(*args, **options)
         finally:
-            _current.reset(token)
+            # A thread that `function` started may have inherited the context.
+            self._is_taken = True
 
     def failed_with(self, error: PlatformClientError) -> bool:
         """Return whether `error` is that of this submission, and not of something else that the caller did."""

@@ -78,8 +78,7 @@ class Submitter:
         """
         options = {"idempotency_key": submission.idempotency_key} if self._passes_keys else {}
         try:
-            with submission.trying():
-                handle = self._submit(item, **options)
+            handle = submission.attempt(self._submit, item, **options)
         except PlatformClientError as error:
             self._postpone(submission, error)
             return None

@@ -149,8 +149,9 @@ class Api:
             config=body.config,
             body=body.model_dump(),
         )
-        record = await self._engine.submit(submission)
-        return _json({"execution_id": record.execution_id, "status": record.status}, 202)
+        accepted = await self._engine.submit(submission)
+        answer = {"execution_id": accepted.record.execution_id, "status": accepted.record.status}
+        return _json(answer, 202, {"Idempotent-Replayed": "true"} if accepted.is_replay else None)
 
     async def _run_inline(
         self,
@@ -170,8 +171,8 @@ class Api:
             config={},
             body=body.model_dump(),
         )
-        record = await self._engine.submit(submission)
-        record = await self._engine.wait_for_end(record, INLINE_TIMEOUT + _INLINE_MARGIN)
+        accepted = await self._engine.submit(submission)
+        record = await self._engine.wait_for_end(accepted.record, INLINE_TIMEOUT + _INLINE_MARGIN)
         result = await self._engine.describe(record)
         if record.status == "completed":
             return result

@@ -11,7 +11,7 @@ from flow_client.local.logs import RunnersLogs
 from flow_client.local.outcomes import Outcomes
 from flow_client.local.records import Executions, Record, moment
 from flow_client.local.streams import OUTPUT_STREAM, ensure_streams
-from flow_client.local.submission import Submission, Submissions
+from flow_client.local.submission import Accepted, Submission, Submissions
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -47,7 +47,7 @@ class Engine:
         await engine._changes.start(js)
         return engine
 
-    async def submit(self, submission: Submission) -> Record:
+    async def submit(self, submission: Submission) -> Accepted:
         """Start an execution; see `Submissions.submit`."""
         return await self._submissions.submit(submission)
 

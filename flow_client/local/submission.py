@@ -104,6 +104,14 @@ class Submission:
         return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Accepted:
+    """The execution of a submission, and whether an earlier one with the same idempotency key had started it."""
+
+    record: Record
+    is_replay: bool
+
+
 class Submissions:
     """Turns submissions into executions.
 
@@ -124,7 +132,7 @@ class Submissions:
         claims = await js.create_key_value(bucket=_BUCKET, ttl=_KEY_LIFETIME, direct=True)
         return cls(connection, js, executions, claims)
 
-    async def submit(self, submission: Submission) -> Record:
+    async def submit(self, submission: Submission) -> Accepted:
         """Start the execution, or take up the one that the same idempotency key started.
 
         Raises:
@@ -138,9 +146,12 @@ class Submissions:
                 f"The input has {len(message)} bytes as a message; NATS takes {self._connection.max_payload}."
             )
         record = submission.record(await self._claim(submission))
-        if not await self._executions.create(record):
+        is_replay = not await self._executions.create(record)
+        if is_replay:
             record = await self._executions.find(record.execution_id) or record
-        return await self._enqueue(record, message) if record.status == "pending" else record
+        if record.status == "pending":
+            record = await self._enqueue(record, message)
+        return Accepted(record, is_replay)
 
     async def _claim(self, submission: Submission) -> str:
         execution_id = str(uuid.uuid4())

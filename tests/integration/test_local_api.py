@@ -283,6 +283,12 @@ def test_same_key_is_the_same_execution(caller):
     assert caller.record(record["execution_id"]).json() == record
 
 
+def test_an_answer_says_whether_the_key_was_used_before(caller):
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    answers = [caller.submit("code-blocks", "count-words", {"text": "once"}, headers=key) for _ in range(2)]
+    assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true"]
+
+
 def test_same_key_with_another_body_is_refused(caller):
     key = {"Idempotency-Key": str(uuid.uuid4())}
     assert caller.submit("workflows", "sleep", {"seconds": 0}, headers=key).status_code == 202

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.jetstream import read_execution_ids
 
+from flow_client import PlatformBadRequestError
 from flow_client.local import LocalPlatform
 
 SCRIPT = Path(__file__).parent / "programs" / "nightly.py"
@@ -69,3 +70,58 @@ def test_an_interrupted_map_is_taken_up_by_another_client(platform):
         records = client.map(submit, ({"text": "a " * n} for n in range(6)), key="batch")
         assert [record.output["words"] for record in records] == list(range(6))
     assert len(read_execution_ids(platform.nats_url)) == 6
+
+
+FLAKY = """
+from pathlib import Path
+
+def run(task):
+    number = task.input_data["number"]
+    if number % 3 == 0 and not Path(task.input_data["mended"]).exists():
+        raise ValueError(f"bad number {number}")
+    return number
+"""
+MANIFEST = """
+[[component]]
+kind = "code_block"
+id = "flaky"
+handler = "flaky:run"
+"""
+
+
+@pytest.fixture
+def flaky(tmp_path):
+    """A platform whose component fails for every third number until a file is there."""
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    (tmp_path / "components.toml").write_text(MANIFEST)
+    with LocalPlatform(tmp_path / "components.toml") as platform:
+        yield platform
+
+
+def test_what_failed_is_run_again_once_it_is_mended_and_the_rest_is_left_alone(flaky, tmp_path):
+    inputs = [{"number": number, "mended": str(tmp_path / "mended")} for number in range(6)]
+    statuses, counts = [], []
+    with flaky.client() as client:
+        submit = partial(client.submit_code_block_execution, "flaky", ring_id=flaky.ring_id)
+        for run in range(4):
+            if run == 2:
+                (tmp_path / "mended").touch()
+            batch = client.map(submit, inputs, key=lambda item: f"night-{item['number']}", retry_failed=True)
+            statuses.append([record.status[0] for record in batch])
+            counts.append((batch.counts.started, batch.counts.resumed, batch.counts.retried))
+    assert ["".join(each) for each in statuses] == ["fccfcc", "fccfcc", "cccccc", "cccccc"]
+    assert counts == [(6, 0, 0), (2, 4, 2), (2, 4, 2), (0, 6, 0)]
+    assert len(read_execution_ids(flaky.nats_url)) == 6 + 2 + 2
+
+
+def test_a_line_at_the_top_of_the_file_starts_one_execution_with_keys_of_the_inputs(platform):
+    with platform.client() as client:
+        submit = partial(client.submit_code_block_execution, "count-words", ring_id=platform.ring_id)
+        texts = [{"text": "a " * number} for number in range(5)]
+        for inputs in (texts, [{"text": "a " * 9}, *texts]):
+            batch = client.map(submit, inputs, key=lambda item: f"night-{len(item['text'])}")
+            assert len(list(batch)) == len(inputs)
+        assert (batch.counts.started, batch.counts.resumed) == (1, 5)
+        list(client.map(submit, texts, key="night"))
+        with pytest.raises(PlatformBadRequestError, match=r"^inputs\[0\] is not what an earlier run"):
+            list(client.map(submit, [{"text": "b"}, *texts], key="night"))

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
@@ -104,30 +105,42 @@ def test_an_input_that_alone_is_refused_does_not_hold_up_the_submissions_of_othe
     assert len(executions.submissions) < 8 + 8
 
 
-def test_a_platform_that_is_gone_and_comes_back_is_waited_for(make_client):
-    with HttpServer() as server:
+def closing(handle):
+    """Answer as `handle` does and close the connection: the next request has to open one."""
+
+    def answer(request):
+        answered = handle(request)
+        return Answer(answered.status, answered.body, {**answered.headers, "Connection": "close"})
+
+    return answer
+
+
+def test_a_platform_that_is_gone_and_comes_back_is_waited_for(make_client, caplog):
+    """It goes when the fourth input is read, and nobody listens on its port for two seconds."""
+    with ExitStack() as servers:
+        server = servers.enter_context(HttpServer())
         executions = Executions(server)
+        server.handle = closing(executions.handle)
+
+        def come_back():
+            back = servers.enter_context(HttpServer(int(server.url.rpartition(":")[2])))
+            back.handle = closing(executions.handle)
+
+        returns = threading.Timer(2, come_back)
+
+        def inputs():
+            yield from numbers(3)
+            servers.pop_all().close()
+            returns.start()
+            yield from numbers(6)[3:]
+
         client = make_client(base_url=server.url)
         submit = partial(client.submit_code_block_execution, "cb-1", ring_id="r-1")
-        records = client.map(submit, ({"number": number} for number in range(6)), max_in_flight=1)
-        assert next(records).output == 0
-        port = int(server.url.rpartition(":")[2])
-    client.refresh_environment()
-    back = []
-
-    def come_back():
-        server = HttpServer(port)
-        server.handle = executions.handle
-        back.append(server.__enter__())
-
-    timer = threading.Timer(2, come_back)
-    timer.start()
-    try:
-        assert outputs(records) == [1, 2, 3, 4, 5]
-    finally:
-        timer.join()
-        back[0].__exit__()
-    assert set(executions.started.values()) == {1}
+        assert outputs(client.map(submit, inputs())) == list(range(6))
+        returns.join()
+    (warning,) = warnings(caplog)
+    assert "refused" in warning.lower()
+    assert executions.started == dict.fromkeys(range(6), 1)
 
 
 def test_a_platform_that_hangs_is_given_up_on_and_asked_again(make_client, http_server, executions):
