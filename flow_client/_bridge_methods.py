@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow_client._log import logger
 from flow_client.errors import ClientClosedError
+from flow_client.executions import id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
     from flow_client._hints import Hints
     from flow_client.bridge import NatsBridge
-    from flow_client.models import ExecutionEvent
+    from flow_client.config import Settings
+    from flow_client.executions import ExecutionReference
+    from flow_client.models import ExecutionEvent, ExecutionInput
 
 _OWN = "own"
 
@@ -26,6 +29,8 @@ class BridgeMethods:
         source: the methods of another client, whose bridge is used; to close it closes these too.
     """
 
+    settings: Settings
+
     def __init__(self, nats_url: str | None, source: BridgeMethods | None = None) -> None:
         self._nats_url = nats_url
         # A copy of a copy uses the original's bridge: a chain of them would grow with every call.
@@ -35,7 +40,7 @@ class BridgeMethods:
         self._bridge_closed = False
         self._hints_failed = False
 
-    def fetch_execution_input(self, deployment_id: UUID | str | None, execution_id: UUID | str) -> Any:
+    def fetch_execution_input(self, deployment_id: UUID | str | None, execution_id: UUID | str) -> ExecutionInput:
         """Take the execution's input, as `NatsBridge.fetch_execution_input` does."""
         return self._open_bridge().fetch_execution_input(deployment_id, execution_id)
 
@@ -62,9 +67,9 @@ class BridgeMethods:
         """Publish the execution's status, as `NatsBridge.publish_execution_status` does."""
         self._open_bridge().publish_execution_status(execution_id, status)
 
-    def execution_events(self, execution_id: UUID | str, from_sequence: int = 1) -> Iterator[ExecutionEvent]:
-        """Follow the execution's events, as `NatsBridge.events` does."""
-        return self._open_bridge().events(execution_id, from_sequence)
+    def execution_events(self, execution_id: ExecutionReference, from_sequence: int = 1) -> Iterator[ExecutionEvent]:
+        """Follow the events of an execution, given by its id or a handle on it, as `NatsBridge.events` does."""
+        return self._open_bridge().events(id_of(execution_id, self.settings), from_sequence)
 
     def _open_bridge(self) -> NatsBridge:
         """Return the bridge, made at first use: a script that speaks HTTP alone loads no NATS and starts no thread."""

@@ -159,7 +159,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         Args:
             execution_id: the execution: its id, or a handle on it.
         """
-        return self._read_record(id_of(execution_id, self)).value
+        return self._read_record(id_of(execution_id, self.settings)).value
 
     def cancel_execution(self, execution_id: ExecutionReference) -> ExecutionCancellation:
         """Ask for cancellation, best effort: the execution may still end otherwise.
@@ -170,7 +170,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         Returns:
             What the platform answered, in its own form; without any field when it answered nothing.
         """
-        return self._call(operations.CANCEL_EXECUTION, {"execution_id": id_of(execution_id, self)}).value
+        return self._call(operations.CANCEL_EXECUTION, {"execution_id": id_of(execution_id, self.settings)}).value
 
     def execute_transform(
         self,
@@ -298,7 +298,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         return reply
 
     def _checked_id(self, execution_id: ExecutionReference) -> str:
-        return operations.GET_EXECUTION_STATUS.check("execution_id", id_of(execution_id, self))
+        return operations.GET_EXECUTION_STATUS.check("execution_id", id_of(execution_id, self.settings))
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -157,7 +157,7 @@ class ExecutionHandle:
             InvalidRequestError: the client is of another organisation or workspace. Its `base_url` may be another one:
                 a platform can be reached by several names.
         """
-        id_of(self, client)
+        id_of(self, client.settings)
         self._attached = client
         return self
 
@@ -214,15 +214,14 @@ class ExecutionHandle:
         return handle_card(self, self._last_status, "when last asked")
 
 
-def id_of(execution: ExecutionReference, client: ExecutionClient) -> UUID | str:
-    """Return an execution's id, which `client` can be asked about.
+def id_of(execution: ExecutionReference, settings: Settings) -> UUID | str:
+    """Return the id of an execution that a client with these settings can be asked about.
 
     Raises:
         InvalidRequestError: it is given as a handle, and the client is of another organisation or workspace.
     """
     if not isinstance(execution, ExecutionHandle):
         return execution
-    settings = client.settings
     ours, theirs = (execution.org_id, execution.workspace_id), (settings.org_id, settings.workspace_id)
     if ours != theirs:
         raise InvalidRequestError(

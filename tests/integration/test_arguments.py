@@ -1,5 +1,6 @@
 """Arguments that cannot be used: a clear error at the door, and nothing is sent."""
 
+import json
 import math
 import sys
 import time
@@ -207,6 +208,15 @@ def test_an_execution_may_be_given_as_a_handle(client, http_server):
     assert client.execution(handle).execution_id == E1
     client.cancel_execution(handle)
     assert {request.path.partition("/executions/")[2] for request in http_server.received} == {E1, f"{E1}/cancel"}
+
+
+def test_events_may_be_followed_by_handle(make_client, nats_server, bus, execution_id):
+    event = {"execution_id": execution_id, "sequence": 1, "event_type": "done", "event_data": 1}
+    bus.publish(f"exec.events.{execution_id}", json.dumps({**event, "timestamp": "2026-01-05T09:30:00Z"}).encode())
+    client = make_client(nats_url=nats_server.url)
+    handle = client.execution(execution_id)
+    assert [each.sequence for each in client.execution_events(handle)] == [1]
+    assert [each.sequence for each in handle.events()] == [1]
 
 
 def test_a_handle_of_another_workspace_is_refused(client, make_client, http_server):

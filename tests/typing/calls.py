@@ -53,6 +53,7 @@ def executions_are_given_by_id_or_handle(client: PlatformClient, handle: Executi
         assert_type(client.await_execution_result(execution, timeout_seconds=None), ExecutionRecord)
         assert_type(client.cancel_execution(execution), ExecutionCancellation)
         assert_type(client.execution(execution), ExecutionHandle)
+        assert_type(next(client.execution_events(execution)), ExecutionEvent)
     client.get_execution_status(None)  # type: ignore[arg-type]
 
 
