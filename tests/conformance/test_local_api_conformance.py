@@ -9,6 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from flow_client.local import LocalPlatform
+from flow_client.local.settings import DEFAULT_RING_ID
 
 ROOT = Path(__file__).parents[2]
 SPEC = yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))
@@ -18,7 +19,7 @@ OPERATIONS = {
     for method, operation in item.items()
     if method in ("get", "post")
 }
-SUBMITTED = {"config": {}, "lifecycle_event": "workflow", "ring_id": "local-ring", "timeout_seconds": 30}
+SUBMITTED = {"config": {}, "lifecycle_event": "workflow", "ring_id": DEFAULT_RING_ID, "timeout_seconds": 30}
 CALLED = {"input_data": {}, "execution_mode": "inline", "caller_deployment_id": None}
 
 
