@@ -61,32 +61,29 @@ class ClientCore:
                 )
         return values
 
-    def _submission(
+    def _terms(
         self,
-        operation: Operation[Any],
-        given: JsonObject,
         config: JsonObject | None,
         lifecycle_event: str,
         ring_id: Identifier | None,
         timeout_seconds: float | None,
     ) -> JsonObject:
-        """Return the body of a submission. `given` is its input, under the name that the operation has for it."""
+        """Return the fields of a submission beside its input."""
         limit = DEFAULT_EXECUTION_TIMEOUT if timeout_seconds is None else timeout_seconds
         return {
-            **given,
             "config": {} if config is None else config,
             "lifecycle_event": lifecycle_event,
-            "ring_id": self._ring(operation, ring_id),
+            "ring_id": self._ring(ring_id),
             "timeout_seconds": seconds(limit, "timeout_seconds"),
         }
 
-    def _ring(self, operation: Operation[Any], ring_id: Identifier | None) -> str:
+    def _ring(self, ring_id: Identifier | None) -> str:
         if ring_id is not None:
             return identifier(ring_id, "ring_id", InvalidRequestError)
         if self.settings.ring_id is not None:
             return self.settings.ring_id
         raise ConfigurationError(
-            f"{operation.operation_id} needs a ring: pass ring_id=… to the call or to the client, or set RING_ID"
+            "a submission needs a ring: pass ring_id=… to the call or to the client, or set RING_ID"
         )
 
 

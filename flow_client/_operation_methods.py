@@ -72,11 +72,9 @@ class OperationMethods(ClientCore, BridgeMethods):
             PlatformClientError: as `PlatformClient` says.
         """
         event = "workflow" if lifecycle_event is None else lifecycle_event
+        fields = {"input_parameters": input_parameters, **self._terms(config, event, ring_id, timeout_seconds)}
         return self._submit(
-            operations.SUBMIT_CODE_BLOCK_EXECUTION,
-            {"code_block_id": code_block_id},
-            *({"input_parameters": input_parameters}, config, event, ring_id, timeout_seconds),
-            idempotency_key=idempotency_key,
+            operations.SUBMIT_CODE_BLOCK_EXECUTION, {"code_block_id": code_block_id}, fields, idempotency_key
         )
 
     def submit_workflow_execution(
@@ -109,12 +107,8 @@ class OperationMethods(ClientCore, BridgeMethods):
             PlatformClientError: as `PlatformClient` says.
         """
         event = "workflow" if lifecycle_event is None else lifecycle_event
-        return self._submit(
-            operations.SUBMIT_WORKFLOW_EXECUTION,
-            {"workflow_id": workflow_id},
-            *({"input_data": input_data}, config, event, ring_id, timeout_seconds),
-            idempotency_key=idempotency_key,
-        )
+        fields = {"input_data": input_data, **self._terms(config, event, ring_id, timeout_seconds)}
+        return self._submit(operations.SUBMIT_WORKFLOW_EXECUTION, {"workflow_id": workflow_id}, fields, idempotency_key)
 
     def submit_agent_execution(
         self,
@@ -146,12 +140,8 @@ class OperationMethods(ClientCore, BridgeMethods):
             PlatformClientError: as `PlatformClient` says.
         """
         event = "agent_run" if lifecycle_event is None else lifecycle_event
-        return self._submit(
-            operations.SUBMIT_AGENT_EXECUTION,
-            {"agent_id": agent_id},
-            *({"input_data": input_data}, config, event, ring_id, timeout_seconds),
-            idempotency_key=idempotency_key,
-        )
+        fields = {"input_data": input_data, **self._terms(config, event, ring_id, timeout_seconds)}
+        return self._submit(operations.SUBMIT_AGENT_EXECUTION, {"agent_id": agent_id}, fields, idempotency_key)
 
     def get_execution_status(self, execution_id: ExecutionReference) -> ExecutionRecord:
         """Return the execution's record as it is now.
@@ -272,10 +262,9 @@ class OperationMethods(ClientCore, BridgeMethods):
         self,
         operation: Operation[ExecutionAccepted],
         ids: dict[str, Identifier],
-        *terms: Any,
+        fields: JsonObject,
         idempotency_key: str | None,
     ) -> ExecutionHandle:
-        fields = self._submission(operation, *terms)
         reply = _submission.send(partial(self._call, operation, ids, fields), idempotency_key, self.settings.timeout)
         return ExecutionHandle(self, reply.value.execution_id, reply.value, reply.idempotency_key)
 
