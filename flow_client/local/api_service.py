@@ -13,6 +13,7 @@ from pydantic.warnings import UnsupportedFieldAttributeWarning
 from flow_client.local.api import Api, create_app
 from flow_client.local.connection import connect
 from flow_client.local.engine import Engine
+from flow_client.local.errors import SettingError
 from flow_client.local.manifest import load
 from flow_client.local.problems import AnswerHeaders
 from flow_client.local.processes import announce
@@ -25,8 +26,12 @@ _BACKLOG = 1024
 
 
 async def serve(settings: ServiceSettings) -> None:
-    """Listen, announce the port, and serve until SIGTERM."""
-    connection = await connect(settings.nats_url, "flow-local-api")
+    """Listen, announce the port, and serve until SIGTERM; announce what is wrong with the settings if anything is."""
+    try:
+        connection = await connect(settings.nats_url, "flow-local-api")
+    except SettingError as error:
+        announce({"error": str(error)})
+        return
     engine = await Engine.start(connection)
     app = create_app(Api(engine, load(settings.components), settings), settings.signing_key)
     config = uvicorn.Config(

@@ -7,6 +7,10 @@ import logging
 from typing import TYPE_CHECKING
 
 import nats
+from nats.errors import NoRespondersError
+from nats.js.errors import APIError
+
+from flow_client.local.errors import SettingError
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -20,11 +24,14 @@ async def connect(url: str, name: str) -> Client:
     """Connect to the server or comma-separated servers at `url`; outages after that are waited out for ever.
 
     Raises:
-        TimeoutError: no server answered.
+        SettingError: no server accepted the connection, or the one that did has no JetStream.
     """
+    last = "no answer"
 
-    async def on_error(exc: Exception) -> None:
-        _logger.warning("NATS: %s: %s", type(exc).__name__, exc)
+    async def on_error(error: Exception) -> None:
+        nonlocal last
+        last = f"{type(error).__name__}: {error}"
+        _logger.warning("NATS: %s", last)
 
     connecting = nats.connect(
         servers=url.split(","),
@@ -33,5 +40,13 @@ async def connect(url: str, name: str) -> Client:
         max_reconnect_attempts=-1,
         reconnect_time_wait=_RECONNECT_WAIT,
     )
-    # connect() itself goes on for minutes when nobody answers.
-    return await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
+    try:
+        # connect() itself goes on for minutes when nobody answers.
+        connection = await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
+    except asyncio.TimeoutError as error:
+        raise SettingError(f"the NATS server did not accept the connection: {last}") from error
+    try:
+        await connection.jetstream().account_info()
+    except (NoRespondersError, APIError) as error:
+        raise SettingError(f"the NATS server has no JetStream for this connection: {error}") from error
+    return connection

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flow_client.local.errors import LocalPlatformError
+from flow_client.local.errors import LocalPlatformError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,6 +75,7 @@ class GuardedProcess:
         """Return the JSON object that the command prints when it is ready.
 
         Raises:
+            SettingError: it cannot use its settings.
             LocalPlatformError: it ended or said nothing for `timeout` seconds; the message has its log's tail.
         """
         line = self._first_line(time.monotonic() + timeout)
@@ -83,6 +84,8 @@ class GuardedProcess:
         if not line.endswith(b"\n"):
             raise self.failure(f"ended with exit code {self.wait()} before it was ready")
         message: dict[str, Any] = json.loads(line)
+        if "error" in message:
+            raise SettingError(message["error"])
         return message
 
     def unexpected_end(self) -> LocalPlatformError | None:

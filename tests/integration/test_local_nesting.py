@@ -64,7 +64,8 @@ def test_a_flood_never_runs_more_than_the_limit(components, tmp_path):
     with LocalPlatform(components, max_workers=4) as platform, platform.client() as client:
         submit = partial(client.submit_workflow_execution, "crowd", {"folder": str(tmp_path)}, ring_id=platform.ring_id)
         seen = outputs([submit() for _ in range(100)])
-    assert max(seen) == 4
+    assert len(seen) == 100
+    assert max(seen) <= 4
 
 
 def test_a_renewed_token_of_a_worker_keeps_its_level():

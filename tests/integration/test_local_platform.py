@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from flow_client.local import LocalPlatform, LocalPlatformError
+from flow_client.local import LocalPlatform, LocalPlatformError, SettingError
 from flow_client.local.nats_server import NatsServer
 
 
@@ -129,10 +129,24 @@ def test_nats_that_does_not_answer_is_an_error(components):
     assert "secret" not in str(caught.value)
 
 
-def test_service_that_does_not_start_is_an_error_with_its_log(components, nats_server):
+def test_nats_that_refuses_the_connection_is_an_error(components, nats_server):
     wrong = f"nats://wrong@127.0.0.1:{nats_server.port}"
-    with pytest.raises(LocalPlatformError, match=r"(?s)api_service ended with exit code 1 .*Authorization Violation"):
+    with pytest.raises(SettingError, match=r"did not accept the connection: .*Authorization Violation") as caught:
         LocalPlatform(components, nats_url=wrong).start()
+    assert "\n" not in str(caught.value)
+
+
+def test_nats_without_jetstream_is_an_error(components, tmp_path):
+    with NatsServer(tmp_path, settings={"jetstream": False}) as nats_server:
+        platform = LocalPlatform(components, nats_url=nats_server.url)
+        with pytest.raises(SettingError, match="has no JetStream"):
+            platform.start()
+
+
+def test_service_that_does_not_start_is_an_error_with_its_log(components, tmp_path):
+    (tmp_path / "logs").write_text("not a folder")
+    with pytest.raises(LocalPlatformError, match=r"(?s)runner ended with exit code 1 .*FileExistsError"):
+        LocalPlatform(components, store_dir=tmp_path).start()
 
 
 def test_store_is_for_one_platform_at_a_time(platform, components, tmp_path):
