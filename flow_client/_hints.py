@@ -11,7 +11,7 @@ from flow_client._deadline import Deadline
 from flow_client._generated import operations
 from flow_client._log import logger
 from flow_client._messages import is_terminal_status
-from flow_client._nats import FOREIGN
+from flow_client._nats import FOREIGN, read_error
 from flow_client.errors import BridgeError, ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class _Listener:
         self._expected = expected
         self._log = log
         self._subscriptions: dict[str, list[Subscription]] = {}
+        self._update_under_way: asyncio.Future[None] | None = None
         self._task = asyncio.ensure_future(self._run())
         self.changes: asyncio.Queue[str] = asyncio.Queue()
 
@@ -151,8 +152,9 @@ class _Listener:
             while not self._log.given_up:
                 await self._try_to_listen()
         finally:
-            for execution_id in list(self._subscriptions):
-                await self._unsubscribe(execution_id)
+            if self._update_under_way is not None:
+                await asyncio.wait({self._update_under_way})
+            await self._unsubscribe_all()
 
     async def _try_to_listen(self) -> None:
         try:
@@ -166,13 +168,13 @@ class _Listener:
     async def _listen(self) -> None:
         """Subscribe to what is expected, until the connection is closed for good."""
         client = await self._connection.client(Deadline(CONNECT_TIMEOUT))
-        self._subscriptions.clear()
-        await self._update(client, self._differences())
+        await self._unsubscribe_all()
+        await self._update_whole(client, self._differences())
         await client.flush(FLUSH_TIMEOUT)
         self._log.complain(None)
         while not client.is_closed:
             self._check_allowed()
-            await self._update(client, await self._changed())
+            await self._update_whole(client, await self._changed())
 
     async def _changed(self) -> Iterable[str]:
         try:
@@ -182,6 +184,12 @@ class _Listener:
 
     def _differences(self) -> Iterable[str]:
         return self._expected.keys() ^ self._subscriptions.keys()
+
+    async def _update_whole(self, client: Client, execution_ids: Iterable[str]) -> None:
+        # Cancelled midway it would leave subscriptions that only nats knows.
+        self._update_under_way = asyncio.ensure_future(self._update(client, execution_ids))
+        self._update_under_way.add_done_callback(read_error)
+        await asyncio.shield(self._update_under_way)
 
     async def _update(self, client: Client, execution_ids: Iterable[str]) -> None:
         for execution_id in execution_ids:
@@ -193,6 +201,10 @@ class _Listener:
                     await client.subscribe(subject.format(execution_id=execution_id), cb=self._hear)
                     for subject in SUBJECTS
                 ]
+
+    async def _unsubscribe_all(self) -> None:
+        for execution_id in list(self._subscriptions):
+            await self._unsubscribe(execution_id)
 
     async def _unsubscribe(self, execution_id: str) -> None:
         for subscription in self._subscriptions.pop(execution_id, ()):

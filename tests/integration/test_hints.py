@@ -16,7 +16,10 @@ import pytest
 from support.http import Answer
 from support.jetstream import create_streams
 
-from flow_client import _futures, _loop
+from flow_client import _futures, _hints, _loop
+from flow_client._deadline import Deadline
+from flow_client._nats import Connection
+from flow_client._servers import resolve_servers
 from flow_client.local.nats_server import NatsServer
 
 FORKS = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -298,3 +301,26 @@ def test_in_a_forked_child_futures_have_hints_of_their_own(client, http_server, 
     http_server.default = record("e-1")
     say(bus, "e-1", "completed")
     assert inherited.result(SECONDS).status == "completed"
+
+
+def test_a_listener_that_is_stopped_between_two_subscriptions_leaves_none(nats_server):
+    async def stop_between_them():
+        connection = Connection(resolve_servers(nats_server.url), 5)
+        client = await connection.client(Deadline(5))
+        client._flush_queue = asyncio.Queue(1)  # full after the first one: nats-py then waits
+        listener = _hints._Listener(connection, {"e-1": [print]}, _hints._Log())
+        await asyncio.sleep(0.2)
+        assert len(client._subs) == 2
+        listener.stop()
+        await asyncio.sleep(0.2)
+        draining = asyncio.ensure_future(drain(client._flush_queue))
+        await asyncio.wait({listener._task}, timeout=5)
+        assert not client._subs
+        draining.cancel()
+        await connection.close(1)
+
+    async def drain(queue):
+        while True:
+            await queue.get()
+
+    asyncio.run(asyncio.wait_for(stop_between_them(), 20))
