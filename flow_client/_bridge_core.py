@@ -13,7 +13,7 @@ from flow_client._hints import Hints
 from flow_client._inbox import Inputs
 from flow_client._log import logger
 from flow_client._loop import LoopThread
-from flow_client._nats import CLOSE_GRACE, Connection
+from flow_client._nats import CLOSE_GRACE, Connection, without_foreign_errors
 from flow_client._outbox import BridgeStats, Outbox
 from flow_client._servers import resolve_servers
 from flow_client._taking import Taking
@@ -200,4 +200,6 @@ class BridgeCore:
     def _run(self, function: Callable[..., Coroutine[Any, Any, ResultT]], *args: Any, limit: float) -> ResultT:
         if self._closed:
             raise ClientClosedError("the bridge is closed")
-        return self._thread.run(function, *args, timeout=limit + self._settings.connect_timeout + _GRACE)
+        timeout = limit + self._settings.connect_timeout + _GRACE
+        result: ResultT = self._thread.run(without_foreign_errors, function, *args, timeout=timeout)
+        return result

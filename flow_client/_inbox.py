@@ -10,8 +10,9 @@ from flow_client._deadline import Deadline
 from flow_client._generated.models import ExecutionInput
 from flow_client._generated.operations import EXECUTION_INPUT_SUBJECT
 from flow_client._log import logger
+from flow_client._nats import ATTEMPT_TIMEOUT
 from flow_client._nats_consumer import ACK_WAIT, Consumer, TakenOverError
-from flow_client.errors import BridgeError, BridgeTimeoutError, MalformedInputError
+from flow_client.errors import BridgeTimeoutError, MalformedInputError, PlatformClientError
 
 if TYPE_CHECKING:
     from flow_client._nats import Connection
@@ -20,6 +21,8 @@ INPUT_STREAM = "EXEC_INPUT"
 HEARTBEAT_INTERVAL = ACK_WAIT / 3
 SETTLE_TIMEOUT = 30.0
 LEAVE_TIMEOUT = 2.0
+LONGEST_SETTLING = 2 * ATTEMPT_TIMEOUT + SETTLE_TIMEOUT + LEAVE_TIMEOUT
+"""Seconds that taking an input may take besides the wait for it: to give them up would lose the input."""
 
 _ACKNOWLEDGED = b"+ACK"
 _IN_PROGRESS = b"+WPI"
@@ -70,9 +73,9 @@ class Lease:
             try:
                 await self.check()
             except TakenOverError as exc:
-                logger.warning("%s: what this worker does is in vain", exc)
+                logger.warning("%s: this worker's result will be discarded", exc)
                 return
-            except BridgeError as exc:
+            except PlatformClientError as exc:
                 logger.info("no heartbeat for the input: %s", exc)
 
 
@@ -117,7 +120,7 @@ class Inputs:
             return
         try:
             await lease.confirm()
-        except BridgeError as exc:
+        except PlatformClientError as exc:
             logger.warning("execution %s has an output, but its input may be delivered again: %s", execution_id, exc)
 
     def release(self) -> None:
@@ -160,5 +163,5 @@ async def take(connection: Connection, execution_id: str, timeout: float) -> Lea
 async def _leave(consumer: Consumer) -> None:
     try:
         await consumer.delete(Deadline(LEAVE_TIMEOUT))
-    except BridgeError as exc:
+    except PlatformClientError as exc:
         logger.info("a consumer is left behind, the server will remove it: %s", exc)

@@ -19,7 +19,7 @@ from flow_client.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from nats.aio.client import Client
     from nats.js import JetStreamContext
@@ -72,6 +72,9 @@ class Connection:
         self._refusal: asyncio.Future[None] | None = None
         self._last_error: Exception | None = None
         self._without_tls: set[str] = set()
+        self._background: set[asyncio.Task[None]] = set()
+        self.closers: set[Callable[[], Coroutine[Any, Any, None]]] = set()
+        """What is left on the server; `close` awaits each of them before it ends the connection."""
         self.generation = 0
         """How often the connection was made: what was under way before it changed may be lost."""
 
@@ -156,11 +159,26 @@ class Connection:
         await self._client.request(subject, payload, timeout=ATTEMPT_TIMEOUT)
 
     async def close(self, timeout: float) -> None:
-        """Close for good, not waiting for more than `timeout` seconds."""
+        """Close for good, leaving nothing on the server, not waiting for more than twice `timeout` seconds."""
+        await self._leave(timeout)
         self._closing = True
         client, self._client = self._client, None
         if client is not None:
             await close_client(client, timeout)
+
+    def in_background(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `function()`, which raises nothing, as a task of its own; `close` waits for it."""
+        task = asyncio.get_running_loop().create_task(function())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _leave(self, timeout: float) -> None:
+        for closer in self.closers:
+            self.in_background(closer)
+        if self._stands and self._background:
+            await asyncio.wait(self._background, timeout=timeout)
+        for task in list(self._background):
+            task.cancel()
 
     async def _open(self) -> Client:
         client = new_client(self._servers)
@@ -254,7 +272,7 @@ def bridge_error(error: Exception, doing: str) -> BridgeError:
         return WrongSequenceError(f"{doing}: {error}")
     if isinstance(error, asyncio.TimeoutError):
         return BridgeTimeoutError(f"{doing}: NATS did not answer in time")
-    return BridgeError(f"{doing}: {getattr(error, 'description', None) or error}")
+    return BridgeError(f"{doing}: {getattr(error, 'description', None) or error or type(error).__name__}")
 
 
 async def bounded(operation: Awaitable[ResultT], timeout: float) -> ResultT:
@@ -262,12 +280,24 @@ async def bounded(operation: Awaitable[ResultT], timeout: float) -> ResultT:
     task = asyncio.ensure_future(operation)
     try:
         await asyncio.wait({task}, timeout=timeout)
+        if task.cancelled():
+            raise nats_errors.ConnectionClosedError  # nats cancels what is under way when it closes
         if task.done():
             return task.result()
         raise asyncio.TimeoutError
     finally:
         task.add_done_callback(read_error)
         task.cancel()
+
+
+async def without_foreign_errors(function: Callable[..., Awaitable[ResultT]], *args: Any) -> ResultT:
+    """Return what `function(*args)` returns; raise an error of ours where it raises one of nats or asyncio."""
+    try:
+        return await function(*args)
+    except PlatformClientError:
+        raise
+    except FOREIGN as error:
+        raise bridge_error(error, "talking to NATS") from error
 
 
 def read_error(task: asyncio.Future[Any]) -> None:

@@ -13,7 +13,7 @@ from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from flow_client._deadline import Deadline
-from flow_client._nats import ATTEMPT_TIMEOUT
+from flow_client._nats import ATTEMPT_TIMEOUT, FOREIGN, bounded
 from flow_client.errors import BridgeError
 
 if TYPE_CHECKING:
@@ -138,9 +138,8 @@ class Consumer:
 
     async def _fetch_until(self, deadline: Deadline, generation: int) -> Msg | None:
         """Fetch until there is a message, the deadline passes or the connection was made anew."""
-        js = await self._connection.jetstream(deadline)
-        subscription = await js.pull_subscribe_bind(self._name, self._stream)
         answered = Deadline(deadline.remaining() + ATTEMPT_TIMEOUT)
+        subscription = await self._connection.attempt(self._bind, self._doing, answered)
         message = None
         try:
             while message is None and generation == self._connection.generation and deadline.remaining() > 0:
@@ -148,9 +147,12 @@ class Consumer:
                 fetch = functools.partial(self._fetch_once, subscription, timeout)
                 message = await self._connection.attempt(fetch, self._doing, answered, each=timeout + ATTEMPT_TIMEOUT)
         finally:
-            with contextlib.suppress(nats_errors.Error):  # the connection may be closed, and the subscription with it
-                await subscription.unsubscribe()
+            with contextlib.suppress(*FOREIGN):  # the connection may be closed, and the subscription with it
+                await bounded(subscription.unsubscribe(), ATTEMPT_TIMEOUT)
         return message
+
+    async def _bind(self, js: JetStreamContext) -> JetStreamContext.PullSubscription:
+        return await js.pull_subscribe_bind(self._name, self._stream)
 
     async def _fetch_once(
         self, subscription: JetStreamContext.PullSubscription, timeout: float, js: JetStreamContext

@@ -105,10 +105,20 @@ class Outbox:
         """Take a message and return when it and all before it are stored.
 
         Raises:
+            UndeliveredError: earlier messages could not be stored. This one is.
+            BridgeError: as for `confirm`.
+            ClientClosedError: the outbox is closed.
+        """
+        self.confirm(message)
+        self._log.raise_failures(" before this one, which is")
+
+    def confirm(self, message: Message) -> None:
+        """Do what `store` does, and leave it to the next call to say that earlier messages could not be stored.
+
+        Raises:
             PayloadTooLargeError: it is too large.
             BridgeTimeoutError: it was not confirmed in time. It is not sent again; the error says if it may be stored.
             BridgeError: NATS refused it.
-            UndeliveredError: earlier messages could not be stored. This one is.
             ClientClosedError: the outbox is closed.
         """
         self._check_size(message)
@@ -126,7 +136,6 @@ class Outbox:
                 f"publishing to {message.subject}: NATS did not confirm it within {deadline.seconds:g} s; "
                 f"{outcome}{self._because()}"
             ) from self._failure
-        self._log.raise_failures(" before this one, which is")
 
     def flush(self, timeout: float) -> None:
         """Wait until all is stored.

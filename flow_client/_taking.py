@@ -8,7 +8,7 @@ from flow_client import _inbox
 from flow_client._generated import operations
 from flow_client._log import logger
 from flow_client._message_log import Message
-from flow_client.errors import BridgeError, UndeliveredError
+from flow_client.errors import PlatformClientError, UndeliveredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,16 +34,17 @@ class Taking:
     def fetch(self, token: str, running: bytes, timeout: float, ack: str) -> ExecutionInput:
         """Take an input and publish the status `running`."""
         content: ExecutionInput = self._run(
-            self._inputs.fetch, token, timeout, ack, limit=timeout + _inbox.SETTLE_TIMEOUT
+            self._inputs.fetch, token, timeout, ack, limit=timeout + _inbox.LONGEST_SETTLING
         )
         try:
-            self.store(operations.EXECUTION_STATUS_UPDATE_SUBJECT, token, running)
-        except BridgeError as exc:
+            # What became of earlier messages is not this call's business: the next one says it.
+            self._outbox.confirm(_message(operations.EXECUTION_STATUS_UPDATE_SUBJECT, token, running))
+        except PlatformClientError as error:
             if self._inputs.holds(token):
                 self._run(self._inputs.give_back, token, limit=_inbox.LEAVE_TIMEOUT)
                 raise
             # To raise it would lose the input, which is nowhere else any more.
-            logger.warning("the status `running` of execution %s was not published: %s", token, exc)
+            logger.warning("the status `running` of execution %s was not published: %s", token, error)
         return content
 
     def hand_in(self, token: str, payload: bytes) -> None:
@@ -60,8 +61,12 @@ class Taking:
 
     def store(self, subject: str, token: str, payload: bytes) -> None:
         """Store a message about an execution."""
-        self._outbox.store(Message(subject.format(execution_id=token), payload, waited_for=True))
+        self._outbox.store(_message(subject, token, payload))
 
     def _settle(self, token: str, *, held: bool) -> None:
         if held:
             self._run(self._inputs.settle, token, limit=3 * _inbox.SETTLE_TIMEOUT)
+
+
+def _message(subject: str, token: str, payload: bytes) -> Message:
+    return Message(subject.format(execution_id=token), payload, waited_for=True)

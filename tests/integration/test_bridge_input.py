@@ -1,11 +1,16 @@
 """Taking an execution's input exactly once (contract section 2)."""
 
+import asyncio
+import logging
 import threading
 import time
 
 import pytest
+from support.relay import Relay
 
-from flow_client import BridgeError, BridgeTimeoutError, MalformedInputError, NatsBridge
+from flow_client import BridgeError, BridgeTimeoutError, MalformedInputError, NatsBridge, UndeliveredError
+from flow_client._deadline import Deadline
+from flow_client._nats_consumer import Consumer
 
 
 def test_the_input_is_taken_once_and_reported_running(bridge, bus, execution_id):
@@ -119,3 +124,81 @@ def test_a_missing_work_queue_is_an_error_at_once(bridge, bus, execution_id):
         assert not isinstance(caught.value, BridgeTimeoutError)
     finally:
         bus._do(lambda js: js.add_stream(config))
+
+
+@pytest.fixture
+def failed(bridge, bus, execution_id):
+    """An event that can never be stored, and that nobody was told of yet."""
+    bus.publish(f"exec.events.{execution_id}-2", b"no event")
+    bridge.push_execution_event(None, f"{execution_id}-2", "chunk", 1)
+
+
+@pytest.mark.usefixtures("failed")
+def test_an_input_is_taken_though_earlier_messages_were_lost(bridge, bus, execution_id, caplog):
+    bus.put_input(execution_id, b'{"input_data": 1}')
+    with caplog.at_level(logging.WARNING):
+        assert bridge.fetch_execution_input(None, execution_id).input_data == 1
+    assert caplog.messages == []
+    assert bus.statuses(execution_id) == ["running"]
+    with pytest.raises(UndeliveredError) as caught:
+        bridge.flush()
+    assert caught.value.undelivered == 1
+
+
+@pytest.mark.usefixtures("failed")
+def test_an_input_is_held_though_earlier_messages_were_lost(bridge, bus, execution_id):
+    bus.put_input(execution_id)
+    bridge.fetch_execution_input(None, execution_id, ack="on_done")
+    assert bus.input_waits(execution_id)
+    with pytest.raises(UndeliveredError) as caught:
+        bridge.push_execution_output(None, execution_id, 1)
+    assert caught.value.undelivered == 1
+    assert not bus.input_waits(execution_id)
+    bridge.flush()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("fault", ["cut", "freeze"])
+def test_an_outage_at_any_moment_is_an_error_of_ours(nats_server, execution_id, fault):
+    with Relay(nats_server.port) as relay:
+        url = nats_server.url.replace(str(nats_server.port), str(relay.port))
+        for moment in range(10):
+            with NatsBridge(url, connect_timeout=0.5, close_timeout=0.2) as bridge:
+                timer = threading.Timer(0.004 * moment, getattr(relay, fault))
+                timer.start()
+                with pytest.raises(BridgeError):
+                    bridge.fetch_execution_input(None, f"{execution_id}-{moment}", timeout=0.2)
+                timer.join()
+                relay.thaw()
+
+
+def test_a_connection_that_is_lost_before_the_fetch_is_an_error_of_ours(nats_server, execution_id):
+    with Relay(nats_server.port) as relay:
+        url = nats_server.url.replace(str(nats_server.port), str(relay.port))
+        with NatsBridge(url, connect_timeout=0.5, close_timeout=0.2) as bridge:
+            connection = bridge._connection
+            consumer = Consumer(connection, "EXEC_INPUT", f"exec.input.{execution_id}")
+
+            async def lose_it_before_the_fetch():
+                await connection.attempt(consumer._attach, "attaching", Deadline(5))
+                relay.freeze()
+                relay.cut()
+                await asyncio.sleep(0.2)
+                assert not connection.online
+                await consumer._fetch_until(Deadline(0.3), connection.generation)
+
+            with pytest.raises(BridgeTimeoutError):
+                bridge._thread.run(lose_it_before_the_fetch, timeout=10)
+
+
+def test_an_input_is_waited_for_though_the_server_ends_the_connection(bridge, bus, execution_id):
+    """As it does when credentials expire: nats-py then closes for good, and cancels what is under way."""
+    inputs = []
+    thread = threading.Thread(target=lambda: inputs.append(bridge.fetch_execution_input(None, execution_id)))
+    thread.start()
+    while not [info for info in bus.consumers() if execution_id in info.name]:
+        time.sleep(0.02)
+    bridge._thread.run(bridge._connection._client.close, timeout=5)
+    bus.put_input(execution_id, b'{"input_data": 1}')
+    thread.join(20)
+    assert [content.input_data for content in inputs] == [1]
