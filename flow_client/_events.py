@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flow_client import _json
@@ -48,7 +49,13 @@ class EventReader:
         self._backlog: deque[bytes] = deque()
         self._subject = operations.EXECUTION_EVENT_SUBJECT.format(execution_id=execution_id)
         self._reader = SubjectReader(connection, self._subject)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.over = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was read, so that there is something to close."""
+        return self._loop is not None
 
     async def read(self) -> list[ExecutionEvent]:
         """Return the events that come next; none when a while passed without any, or when it is over.
@@ -56,6 +63,7 @@ class EventReader:
         Raises:
             BridgeError: NATS refused, or an event is malformed or missing. Those before it were returned first.
         """
+        self._loop = asyncio.get_running_loop()
         if not self._backlog:
             self._backlog.extend(await self._payloads())
         events: list[ExecutionEvent] = []
@@ -71,6 +79,16 @@ class EventReader:
     async def close(self) -> None:
         """End the reading."""
         await self._reader.close()
+
+    def leave(self) -> None:
+        """Have the loop end the reading soon.
+
+        A finaliser may call it, in any thread and amid anything else: it takes no lock, waits for nothing and raises
+        nothing.
+        """
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed, and the connection with it
+                self._loop.call_soon_threadsafe(self._connection.in_background, self.close)
 
     async def _payloads(self) -> list[bytes]:
         payloads = await self._reader.read(QUIET_SECONDS)

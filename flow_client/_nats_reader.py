@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 from typing import TYPE_CHECKING
 
-from nats.errors import ConnectionClosedError
-from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js import errors as js_errors
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from flow_client._deadline import Deadline
-from flow_client._nats import ATTEMPT_TIMEOUT
+from flow_client._log import logger
+from flow_client._nats import ATTEMPT_TIMEOUT, FOREIGN, bounded
 from flow_client._nats_store import stream_of
+from flow_client.errors import ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -21,11 +25,19 @@ if TYPE_CHECKING:
 # An outage is waited out: whoever reads has set no limit of time.
 OUTAGE_TIMEOUT = 3600.0
 LARGEST_BATCH = 4096
+LEAVE_TIMEOUT = 2.0
+CHECK_INTERVAL = 5.0
+"""Seconds without a message after which it is seen whether the server still has the consumer."""
+# A consumer whose reader was killed goes away by itself.
+INACTIVE_THRESHOLD = 5.0
 _AVAILABLE = 0.001
 
 
 class SubjectReader:
     """Reads the messages of one subject, from the first that is stored on.
+
+    Each of its consumers has a name of its own, known before the server is asked to make it: so it can be deleted
+    whatever becomes of the answer.
 
     Args:
         connection: the connection.
@@ -35,10 +47,14 @@ class SubjectReader:
     def __init__(self, connection: Connection, subject: str) -> None:
         self._connection = connection
         self._subject = subject
+        self._stream = ""
+        self._name = ""
         self._subscription: JetStreamContext.PushSubscription | None = None
         self._generation = 0
         self._delivered = 0
         self._last = 0
+        self._check = Deadline(CHECK_INTERVAL)
+        self._closed = False
 
     @property
     def position(self) -> int:
@@ -58,32 +74,81 @@ class SubjectReader:
                 return payloads
             return await self._batch(await self._current_subscription(js), timeout)
 
-        return await self._connection.attempt(
+        payloads = await self._connection.attempt(
             read_once, f"reading {self._subject}", Deadline(OUTAGE_TIMEOUT), each=timeout + 2 * ATTEMPT_TIMEOUT
         )
+        if payloads:
+            self._check = Deadline(CHECK_INTERVAL)
+        elif self._check.remaining() <= 0:
+            await self._check_consumer()
+        return payloads
 
     async def close(self) -> None:
-        """End the subscription."""
+        """End the reading and delete the consumer. It raises nothing, and can be called twice."""
+        self._closed = True
+        self._connection.closers.discard(self.close)
+        await self._leave(*self._let_go())
+
+    def _let_go(self) -> tuple[JetStreamContext.PushSubscription | None, str]:
         subscription, self._subscription = self._subscription, None
+        name, self._name = self._name, ""
+        return subscription, name
+
+    async def _leave(self, subscription: JetStreamContext.PushSubscription | None, name: str) -> None:
         if subscription is not None:
-            try:
-                await subscription.unsubscribe()
-            except ConnectionClosedError:
-                return  # it ended with the connection
+            with contextlib.suppress(*FOREIGN):  # it may have ended with the connection
+                await bounded(subscription.unsubscribe(), LEAVE_TIMEOUT)
+        if name:
+            await self._delete(name)
+
+    async def _delete(self, name: str) -> None:
+        async def remove(js: JetStreamContext) -> None:
+            with contextlib.suppress(js_errors.NotFoundError):
+                await js.delete_consumer(self._stream, name)
+
+        try:
+            await self._connection.attempt(remove, f"leaving {self._subject}", Deadline(LEAVE_TIMEOUT))
+        except PlatformClientError as error:
+            logger.debug("a consumer is left behind, the server will remove it: %s", error)
+
+    def _begin_anew(self) -> None:
+        """Have the next read begin behind the last message that was read, with a new consumer."""
+        former = self._let_go()
+        if any(former):
+            self._connection.in_background(lambda: self._leave(*former))
 
     async def _current_subscription(self, js: JetStreamContext) -> JetStreamContext.PushSubscription:
-        # What was under way when the connection was lost is lost too: begin behind the last message that was read.
+        # What was under way when the connection was lost is lost too.
         if self._subscription is None or self._generation != self._connection.generation:
-            await self.close()
-            self._generation = self._connection.generation
-            self._delivered = 0
-            self._subscription = await js.subscribe(
-                self._subject,
-                stream=await stream_of(js, self._subject),
-                ordered_consumer=True,
-                config=ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=self._last + 1),
-            )
+            self._begin_anew()
+            self._subscription = await self._subscribe(js)
         return self._subscription
+
+    async def _subscribe(self, js: JetStreamContext) -> JetStreamContext.PushSubscription:
+        if self._closed:
+            raise ClientClosedError("the reading was ended")
+        self._generation, self._delivered = self._connection.generation, 0
+        self._stream = self._stream or await stream_of(js, self._subject)
+        config = self._config()
+        self._name = str(config.name)
+        self._connection.closers.add(self.close)
+        await js.add_consumer(self._stream, config)
+        return await js.subscribe_bind(self._stream, config, self._name)
+
+    def _config(self) -> ConsumerConfig:
+        name = f"events-{secrets.token_hex(8)}"
+        return ConsumerConfig(
+            name=name,
+            deliver_subject=f"_INBOX.{name}",
+            filter_subject=self._subject,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=self._last + 1,
+            ack_policy=AckPolicy.NONE,
+            max_deliver=1,
+            inactive_threshold=INACTIVE_THRESHOLD,
+            num_replicas=1,
+            mem_storage=True,
+        )
 
     async def _batch(self, subscription: JetStreamContext.PushSubscription, timeout: float) -> list[bytes]:
         """Wait for one message and take what has come with it."""
@@ -94,8 +159,8 @@ class SubjectReader:
         ):
             position, self._delivered = message.metadata.sequence.stream, self._delivered + 1
             if message.metadata.sequence.consumer != self._delivered:
-                # nats drops what a slow reader leaves lying: begin anew behind what was read.
-                await self.close()
+                # nats drops what a slow reader leaves lying.
+                self._begin_anew()
                 break
             if position > self._last:
                 self._last = position
@@ -103,6 +168,23 @@ class SubjectReader:
             if not subscription.pending_msgs:
                 break
         return payloads
+
+    async def _check_consumer(self) -> None:
+        """Begin anew if the server has lost the consumer, or has sent what never came here."""
+        name = self._name
+
+        async def delivered(js: JetStreamContext) -> int:
+            try:
+                found = (await js.consumer_info(self._stream, name)).delivered
+            except js_errors.NotFoundError:
+                return -1
+            return 0 if found is None else found.consumer_seq
+
+        self._check = Deadline(CHECK_INTERVAL)
+        before = self._delivered
+        count = await self._connection.attempt(delivered, f"reading {self._subject}", Deadline(OUTAGE_TIMEOUT))
+        if name == self._name and count != before:
+            self._begin_anew()
 
 
 async def _next(subscription: JetStreamContext.PushSubscription, timeout: float) -> Msg | None:

@@ -6,10 +6,11 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from flow_client import _inbox, _messages
+from flow_client import _messages
 from flow_client._bridge_core import BridgeCore
 from flow_client._checks import seconds
-from flow_client._events import LONGEST_READ, EventReader, LiveReader
+from flow_client._event_stream import EventStream
+from flow_client._events import EventReader, LiveReader
 from flow_client._generated import operations
 from flow_client._message_log import Message
 from flow_client.errors import ClientClosedError, InvalidRequestError
@@ -169,7 +170,8 @@ class NatsBridge(BridgeCore):
         """Follow the execution's events, those that are stored and those to come, each once and in order.
 
         It ends with an event of type `done` or `error`, or when the execution has a terminal status. It goes on after
-        an outage, for which it waits.
+        an outage, for which it waits. Leaving the loop early, or dropping the iterator, ends the reading; its `close()`
+        ends it before it returns.
 
         Args:
             execution_id: the execution.
@@ -181,7 +183,7 @@ class NatsBridge(BridgeCore):
             ClientClosedError: the bridge is closed.
         """
         token = _messages.execution_token(execution_id)
-        return self._follow(EventReader(self._connection, token, _messages.check_sequence(from_sequence)))
+        return EventStream(EventReader(self._connection, token, _messages.check_sequence(from_sequence)), self._run)
 
     def _live_events(self, execution_id: str, ended: Future[Any]) -> Iterator[ExecutionEvent]:
         """Follow all events of an execution until `ended` has a result, and then those that are stored by then.
@@ -196,12 +198,4 @@ class NatsBridge(BridgeCore):
                 self._thread.post(partial(reader.end, with_rest=ended.exception() is None))
 
         ended.add_done_callback(end)
-        return self._follow(reader)
-
-    def _follow(self, reader: EventReader) -> Iterator[ExecutionEvent]:
-        try:
-            while not reader.over:
-                yield from self._run(reader.read, limit=LONGEST_READ)
-        finally:
-            if not self._closed:
-                self._run(reader.close, limit=_inbox.LEAVE_TIMEOUT)
+        return EventStream(reader, self._run)

@@ -1,0 +1,61 @@
+"""The iterator over an execution's events."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from flow_client._events import LONGEST_READ
+from flow_client._generated.models import ExecutionEvent
+from flow_client._nats_reader import LEAVE_TIMEOUT
+from flow_client.errors import ClientClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flow_client._events import EventReader
+
+
+class EventStream(Iterator[ExecutionEvent]):
+    """Yields the events of one execution as they come, until the last one, an error, or `close()`.
+
+    One that is dropped ends as well. It is no generator: what the collector does to a generator it does in whatever
+    thread it runs in, be that the loop's own, or one that holds a lock.
+
+    Args:
+        reader: reads the events, in the loop.
+        run: runs a coroutine function in the loop; `limit` is how many seconds it may take.
+    """
+
+    def __init__(self, reader: EventReader, run: Callable[..., Any]) -> None:
+        self._reader = reader
+        self._run = run
+        self._events: deque[ExecutionEvent] = deque()
+        self._leave = weakref.finalize(self, reader.leave)
+        self._leave.atexit = False  # the bridge is closed then
+
+    def __next__(self) -> ExecutionEvent:
+        while not self._events:
+            if not self._leave.alive or self._reader.over:
+                self._leave()
+                raise StopIteration
+            self._events.extend(self._read())
+        return self._events.popleft()
+
+    def close(self) -> None:
+        """End the reading, and return when the server has forgotten it. Can be called twice."""
+        self._events.clear()
+        if self._leave.detach() and self._reader.has_begun:
+            with suppress(ClientClosedError):  # it ended with the bridge
+                self._run(self._reader.close, limit=2 * LEAVE_TIMEOUT)
+
+    def _read(self) -> list[ExecutionEvent]:
+        try:
+            events: list[ExecutionEvent] = self._run(self._reader.read, limit=LONGEST_READ)
+        except BaseException:
+            self._leave()
+            raise
+        return events
