@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from flow_client import _batch_keys
@@ -14,6 +15,7 @@ from flow_client._batch import BatchCounts
 from flow_client._checks import shown, whole_number
 from flow_client._log import logger, say_what_is_left
 from flow_client._model import TERMINAL_STATUSES
+from flow_client._retry import is_transient
 from flow_client._submitter import restated
 from flow_client.errors import InvalidRequestError, PlatformStatusError
 
@@ -117,6 +119,7 @@ class FanOut:
         self._unfinished = 0
         self._keys_were_used = True
         self._is_exhausted = False
+        self._end = math.inf
         self._broken: Exception | None = None
 
     def outcomes(self) -> Generator[Any, None, None]:
@@ -137,7 +140,7 @@ class FanOut:
         tally = self._tally.copy()
         for place in list(self._places):
             tally.update(_origin(place) if place.outcome is None else ())
-        return BatchCounts(**{name: tally[name] for name in BatchCounts.__dataclass_fields__})
+        return BatchCounts(**{field.name: tally[field.name] for field in fields(BatchCounts)})
 
     # What is submitted, and when.
 
@@ -271,7 +274,7 @@ class FanOut:
         """Return the seconds after which there is something to do without news; None if there is not."""
         pauses = [] if self._progress.refresh_seconds is None else [self._progress.refresh_seconds]
         if self._unsent or (self._submitter.is_struggling() and self._has_room()):
-            due = -float("inf") if self._has_room() else min(map(_due, self._unsent))
+            due = -math.inf if self._has_room() else min(map(_due, self._unsent))
             pauses.append(max(0.0, max(due, self._submitter.due) - time.monotonic()))
         return min(pauses, default=None)
 
@@ -294,7 +297,7 @@ class FanOut:
         self._settle(place, outcome)
 
     def _may_retry(self, place: _Place) -> bool:
-        return self._options.retry_failed and place.attempt < MOST_ATTEMPTS
+        return self._options.retry_failed and place.attempt < MOST_ATTEMPTS and place.position < self._end
 
     def _settle(self, place: _Place, outcome: Any) -> None:
         place.outcome = outcome
@@ -306,7 +309,8 @@ class FanOut:
         if is_error and not self._options.return_exceptions:
             # Nothing behind it will be yielded.
             self._is_exhausted = True
-            self._unsent = [other for other in self._unsent if other.position < place.position]
+            self._end = min(self._end, place.position)
+            self._unsent = [other for other in self._unsent if other.position < self._end]
 
     def _explained(self, place: _Place, error: Exception) -> Exception:
         """Return the error of a submission, and what to do about it where the platform knows its key already."""
@@ -332,7 +336,8 @@ class FanOut:
         if unanswered:
             parts.append(f"and {unanswered} more may have been submitted")
         ended = self._tally["completed"] + self._tally["failed"]
-        return f"{', '.join(parts)}; they go on: {self._how_to_resume(in_flight)}; {ended} have ended"
+        how_many = f"; {ended} have ended" if ended else ""
+        return f"{', '.join(parts)}; they go on: {self._how_to_resume(in_flight)}{how_many}"
 
     def _how_to_resume(self, in_flight: list[ExecutionHandle]) -> str:
         again = f"{self._keys.how_to_resume()} and the same inputs takes up all that were submitted"
@@ -348,7 +353,7 @@ def _due(place: _Place) -> float:
 
 
 def _status(handle: ExecutionHandle) -> str:
-    return str(getattr(handle.accepted, "status", "")).lower()
+    return str(getattr(getattr(handle, "accepted", None), "status", "")).lower()
 
 
 def _was_there_before(submission: Submission, handle: ExecutionHandle) -> bool:
@@ -368,4 +373,5 @@ def _origin(place: _Place) -> list[str]:
 
 
 def _says_key_was_reused(error: PlatformStatusError) -> bool:
-    return error.status_code in _REUSED_KEY_STATUSES and "idempotency" in f"{error.detail}".lower()
+    is_refusal = error.status_code in _REUSED_KEY_STATUSES and not is_transient(error)
+    return is_refusal and "idempotency" in f"{error.detail}".lower()

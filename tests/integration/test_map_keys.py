@@ -134,6 +134,23 @@ def test_a_retry_that_a_dead_run_left_unfinished_is_taken_up_and_not_repeated(cl
     assert executions.started[0] == 2
 
 
+def test_behind_an_error_that_ends_the_batch_nothing_is_run_again(client, submit, executions):
+    executions.status = lambda number, execution: "failed" if number else "completed"
+    list(client.map(submit, inputs(0, 1, 2, 3), key=by_number))
+    executions.refuse = lambda number, _: Answer(403, {}) if number == 1 else None
+    batch = client.map(submit, inputs(3, 0, 1, 2), key=by_number, retry_failed=True)
+    with pytest.raises(flow_client.PlatformPermissionError):
+        list(batch)
+    assert executions.started == {0: 1, 1: 1, 2: 1, 3: 2}
+
+
+def test_a_key_whose_first_request_never_ends_is_not_taken_for_another_input(client, submit, executions):
+    detail = "A request with this Idempotency-Key is in progress."
+    executions.refuse = lambda *_: Answer(409, {"detail": detail})
+    with pytest.raises(flow_client.PlatformConflictError, match=r"in progress\.; submissions have failed"):
+        list(client.map(submit, inputs(0), key="nightly", patience=0.5))
+
+
 def test_an_answer_that_was_lost_is_not_taken_for_an_earlier_run(client, submit, http_server, executions):
     """The platform starts it, the answer is lost, and it has failed when it is submitted again."""
     executions.status = lambda *_: "failed"
