@@ -12,7 +12,7 @@ from flow_client.errors import ConfigurationError, InvalidRequestError
 if TYPE_CHECKING:
     from flow_client.errors import PlatformClientError
 
-LONGEST_SECONDS = float(min(10**9, threading.TIMEOUT_MAX // 8))
+LONGEST_SECONDS = float(min(10**9, threading.TIMEOUT_MAX // 4))
 """The longest duration that can be asked for, 31 years. Locks, sleeps and timers take it, and the sum of a few."""
 
 _LONGEST_SHOWN = 200

@@ -22,12 +22,13 @@ class FlowModel(BaseModel):
     model_config = ConfigDict(defer_build=True)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as a JSON object, those that only the platform knows included; times are ISO 8601 text.
+        """Return all fields as a JSON object, under the platform's names and with those that only it knows.
 
-        What was free JSON is handed on as it came, not copied.
+        Times are ISO 8601 text. What was free JSON is handed on as it came, not copied.
         """
         # Not `model_dump`: it turns NaN into null and refuses what is nested deeper than some 200 levels.
-        return {name: _as_json(value) for name, value in {**vars(self), **(self.model_extra or {})}.items()}
+        fields = {field.alias or name: getattr(self, name) for name, field in type(self).model_fields.items()}
+        return {name: _as_json(value) for name, value in {**fields, **(self.model_extra or {})}.items()}
 
 
 class OwnAnswer(FlowModel):

@@ -2,9 +2,12 @@
 
 import json
 from datetime import datetime, timezone
+from typing import Annotated
 
 import pytest
+from pydantic import Field
 
+from flow_client._model import FlowModel
 from flow_client.models import AgentCallResponse, ErrorResponse, ExecutionCancellation, ExecutionRecord
 
 
@@ -41,6 +44,13 @@ def test_a_record_becomes_a_json_object_with_all_its_fields():
         "duration": 7,
     }
     assert list(fields)[:4] == ["execution_id", "status", "output", "error"]
+
+
+def test_fields_have_the_platforms_names():
+    class Answer(FlowModel):
+        created_by: Annotated[str, Field(alias="createdBy")]
+
+    assert Answer.model_validate({"createdBy": "me"}).to_dict() == {"createdBy": "me"}
 
 
 def test_a_record_can_be_read_back_from_its_json_object():
