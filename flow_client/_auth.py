@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 from flow_client._fork import renew_after_fork
 from flow_client._log import logger
+from flow_client._tracebacks import interruption
 from flow_client.config import check_token, hidden
 from flow_client.errors import ConfigurationError
 
@@ -48,9 +50,13 @@ class TokenStore:
             self._token = token
         if self._on_refresh is None:
             return
+        handled_before = sys.exc_info()[1]
         try:
             self._on_refresh(token.reveal())
-        except Exception:  # noqa: BLE001 - whatever the callback raises, the request has succeeded
+        except Exception as error:
+            # Whatever the callback itself raises, the request has succeeded.
+            if interruption(error, handled_before):
+                raise
             logger.exception("on_auth_token_refresh raised; the renewed token is in use all the same")
 
     def refresh(self, refused: Secret) -> bool:

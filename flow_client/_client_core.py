@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flow_client._checks import identifier, seconds
+from flow_client._tracebacks import trim_traceback
 from flow_client.errors import ConfigurationError, InvalidRequestError, PlatformClientError
 
 if TYPE_CHECKING:
@@ -39,11 +40,13 @@ class ClientCore:
         fields: JsonObject | None = None,
         **options: Any,
     ) -> Reply[AnswerT]:
+        __tracebackhide__ = True
         try:
             return self._transport.call(operation, self._path_values(operation, ids), fields, **options)
-        except PlatformClientError as error:
-            if "execution_id" in ids:
+        except BaseException as error:
+            if isinstance(error, PlatformClientError) and "execution_id" in ids:
                 error.add_context(execution_id=str(ids["execution_id"]))
+            trim_traceback(error)
             raise
 
     def _path_values(self, operation: Operation[Any], ids: dict[str, Identifier]) -> dict[str, object]:

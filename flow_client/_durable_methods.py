@@ -9,6 +9,7 @@ from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, caller
 from flow_client._generated import operations
 from flow_client._live import Ending, show
 from flow_client._operation_methods import OperationMethods, check_on_interrupt
+from flow_client._tracebacks import trim_traceback
 from flow_client.errors import ExecutionWaitTimeout, InvalidRequestError, PlatformExecutionError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class DurableMethods(OperationMethods):
     """Submit and wait; `PlatformClient` says what all of them raise, and what is taken and not sent.
 
     With `check=True` a record that did not complete is an error, as for `subprocess.run`. `on_interrupt` says what
-    Ctrl-C during the wait does to the execution, as for `await_execution_result`.
+    happens to the execution when the wait is interrupted, as for `await_execution_result`.
 
     `on_event` is called with each `ExecutionEvent` that comes over NATS, in this thread, in order and once; all that
     were stored before the execution's end come before the record is returned. That NATS does not bring them is a
@@ -232,6 +233,7 @@ class DurableMethods(OperationMethods):
         on_interrupt: OnInterrupt,
         on_event: OnEvent | None,
     ) -> ExecutionRecord:
+        __tracebackhide__ = True
         try:
             record = self._await(handle.execution_id, timeout_seconds, on_interrupt, on_event)
         except ExecutionWaitTimeout as timeout:
@@ -241,12 +243,13 @@ class DurableMethods(OperationMethods):
                 execution_id=handle.execution_id,
                 idempotency_key=handle.idempotency_key,
                 elapsed=timeout.elapsed,
-            ) from timeout
+            ) from timeout.with_traceback(None)
         return record.raise_for_status(idempotency_key=handle.idempotency_key) if check else record
 
     def _await(
         self, execution_id: str, timeout_seconds: float, on_interrupt: OnInterrupt, on_event: OnEvent | None
     ) -> ExecutionRecord:
+        __tracebackhide__ = True
         if on_event is None:
             return self.await_execution_result(execution_id, timeout_seconds=timeout_seconds, on_interrupt=on_interrupt)
         ending = Ending(execution_id, self._look, timeout_seconds)
@@ -256,6 +259,7 @@ class DurableMethods(OperationMethods):
             show(events, on_event, ending, execution_id)
         except BaseException as error:  # on_event's own too: nobody waits any more
             self._leave(execution_id, on_interrupt, error)
+            trim_traceback(error)
             raise
         finally:
             ending.leave()

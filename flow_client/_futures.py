@@ -6,7 +6,6 @@ import math
 import queue
 import threading
 import time
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -14,12 +13,15 @@ from typing import TYPE_CHECKING, Protocol
 from flow_client._agenda import Agenda, Watched
 from flow_client._deadline import Deadline
 from flow_client._fork import renew_after_fork
+from flow_client._interruptible import InterruptibleFuture
 from flow_client._log import logger
+from flow_client._tracebacks import trim_traceback
 from flow_client._waiting import PollSchedule, Watch
 from flow_client.errors import ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from flow_client._waiting import LookAt
     from flow_client.models import ExecutionRecord
@@ -44,7 +46,7 @@ class Hints(Protocol):
         """Take back one `expect`."""
 
 
-class ExecutionFuture(Future["ExecutionRecord"]):
+class ExecutionFuture(InterruptibleFuture["ExecutionRecord"]):
     """The future of an execution's terminal record.
 
     It is never running in the sense of `Future.running()`: `cancel()` always succeeds until it is done. That ends the
@@ -72,7 +74,7 @@ class ExecutionFuture(Future["ExecutionRecord"]):
     def fail_in_child(self) -> None:
         """Fail in a forked child, where no thread will ever settle it; the callbacks are the parent's business."""
         # The parent's thread may have held its lock.
-        self._condition = threading.Condition()
+        self._renew_lock()
         if not self.done():
             super().__init__()
             self.set_exception(
@@ -105,7 +107,8 @@ class SharedWaiter:
         renew_after_fork(self)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        # A signal handler may ask for futures too, while its thread holds the lock.
+        self._lock = threading.RLock()
         self._pending: dict[Future[ExecutionRecord], Watched] = {}
         # Its put() is one step to an interrupt: a Condition that Ctrl-C meets half-way stays locked for good.
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -160,10 +163,12 @@ class SharedWaiter:
             self._inbox.put(partial(self._take_in, watched))
             # One that an interrupt kept from starting is not alive.
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+                self._thread = thread
+                # Not `self._thread`: a signal handler may have replaced it.
+                thread.start()
         except BaseException as error:
-            del self._pending[watched.future]
+            self._pending.pop(watched.future, None)
             if isinstance(error, RuntimeError):
                 raise PlatformClientError(f"the thread that waits for futures cannot be started: {error}") from error
             raise
@@ -177,8 +182,33 @@ class SharedWaiter:
             watched.future.settle()
         self._inbox.put(partial(self._let_go, watched))
 
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            self._fail_all(error)
+
+    def _fail_all(self, error: BaseException) -> None:
+        """Fail the pending futures: this thread cannot go on. The next future starts another one."""
+        logger.error("the thread of the futures failed", exc_info=error)
+        with self._lock:
+            if self._thread is not threading.current_thread():
+                return
+            abandoned, self._pending, self._thread = list(self._pending.values()), {}, None
+            self._agenda = Agenda()
+        for watched in abandoned:
+            execution_id = watched.future.execution_id
+            failure = PlatformClientError(
+                f"the thread that waits for futures failed: {error!r}; execution {execution_id} goes on: "
+                f"take client.execution({execution_id!r}).future() again",
+                execution_id=execution_id,
+            )
+            failure.__cause__ = error
+            self._settle(watched.future, failure)
+
     def _serve(self) -> None:
-        agenda, self._hints = self._agenda, self._open_hints()
+        agenda = self._agenda
+        self._start_hints()
         while self._has_work():
             self._receive(self._next_due())
             if self._next_due() <= time.monotonic():
@@ -209,16 +239,34 @@ class SharedWaiter:
 
     def _take_in(self, watched: Watched) -> None:
         self._agenda.enter(watched)
-        if self._hints is not None:
-            self._hints.expect(watched.future.execution_id, self.nudge)
+        self._with_hints(lambda hints: hints.expect(watched.future.execution_id, self.nudge))
 
     def _let_go(self, watched: Watched) -> None:
         if self._agenda.leave(watched):
             self._drop_hints(watched)
 
     def _drop_hints(self, watched: Watched) -> None:
-        if self._hints is not None:
-            self._hints.drop(watched.future.execution_id, self.nudge)
+        self._with_hints(lambda hints: hints.drop(watched.future.execution_id, self.nudge))
+
+    def _start_hints(self) -> None:
+        try:
+            self._hints = self._open_hints()
+        except BaseException as error:  # noqa: BLE001 - nobody fails for want of hints
+            self._end_hints(error)
+
+    def _with_hints(self, ask: Callable[[Hints], object]) -> object:
+        """Return what `ask` returns, None without hints. Hints that fail are not asked again by this thread."""
+        if self._hints is None:
+            return None
+        try:
+            return ask(self._hints)
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._end_hints(error)
+            return None
+
+    def _end_hints(self, error: BaseException) -> None:
+        self._hints = None
+        logger.warning("futures are looked at over HTTP alone: hearing of ends over NATS failed: %r", error)
 
     def _hasten(self, execution_id: str) -> None:
         self._agenda.hasten(execution_id)
@@ -237,15 +285,16 @@ class SharedWaiter:
 
         Not the first look, which sees what was said before anybody listened, nor the last.
         """
-        is_heard = self._hints_foretell and self._hints is not None and self._hints.live
+        is_heard = self._hints_foretell and self._with_hints(lambda hints: hints.live)
         is_ordinary = watched.looks > 0 and not watched.announced and not watched.watch.is_due_last
-        return is_heard and is_ordinary and watched.passed_over < LOOKS_PASSED_OVER
+        return bool(is_heard) and is_ordinary and watched.passed_over < LOOKS_PASSED_OVER
 
     def _step(self, watched: Watched) -> None:
         watched.looks += 1
         try:
             outcome = watched.watch.step(self._look)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the future's
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's: a token function may exit
+            trim_traceback(error)
             self._settle(watched.future, error)
             return
         if isinstance(outcome, float):

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 import ssl
+import sys
+import zlib
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,6 +19,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as urllib3_errors
+from urllib3.util import parse_url
 
 from flow_client import _sockets
 from flow_client._fork import renew_after_fork
@@ -32,12 +36,15 @@ if TYPE_CHECKING:
 
 POOL_SIZE = 64
 
+# What requests, urllib3, http.client, ssl and sockets raise. Anything else is the caller's: a signal handler raised it.
+_FAILURES = (OSError, ValueError, HTTPException, urllib3_errors.HTTPError, zlib.error)
 _UNUSABLE = (
     *(requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema),
     *(requests.exceptions.InvalidHeader, urllib3_errors.LocationValueError),
 )
 _TLS_FAILURES = (requests.exceptions.SSLError, urllib3_errors.SSLError, ssl.SSLError)
 _CUT_HANDSHAKE = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_CREDENTIALS = re.compile(r"//\S*@")
 _BROKEN_BODY = (requests.exceptions.ContentDecodingError, urllib3_errors.DecodeError)
 
 
@@ -57,6 +64,18 @@ class _BoundedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _sockets.POOL_CLASSES
+
+    def __init__(self, **settings: Any) -> None:
+        self._pool_keys: dict[tuple[str, object], Any] = {}
+        super().__init__(**settings)
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """Look at the CA bundle once: requests asks the file system at each request, and takes any OSError for a no."""
+        parts = urlsplit(request.url)
+        key = (f"{parts.scheme}://{parts.netloc}", verify)
+        if key not in self._pool_keys:
+            self._pool_keys[key] = super().build_connection_pool_key_attributes(request, verify, cert)
+        return self._pool_keys[key]
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         if proxy.lower().startswith("socks"):
@@ -87,6 +106,7 @@ class HttpSession:
             PlatformConnectionError: no whole answer came; `request_sent` says whether the request may have arrived.
             PlatformResponseError: the answer is too large, or its content encoding is broken.
         """
+        exchange.handled_before = sys.exc_info()[1]
         token = _sockets.current.set(exchange)
         try:
             request = requests.PreparedRequest()
@@ -94,11 +114,17 @@ class HttpSession:
             return self._send(request, exchange)
         except PlatformClientError:
             raise
-        except Exception as error:  # noqa: BLE001 - nothing foreign comes out of a call
-            raise _translated(f"{method} {url}", exchange, error) from _without_frames(error)
+        except _FAILURES as error:
+            failure = exchange.interruption(error) or _translated(method, url, exchange, error)
         finally:
             exchange.stage = "back-off"
             _sockets.current.reset(token)
+        # Outside of the `except`: an interruption must not get the error that wrapped it as its context.
+        try:
+            raise failure
+        finally:
+            # Its traceback holds this frame.
+            del failure
 
     def refresh_environment(self) -> None:
         """Look up proxies and CA bundles in the environment anew."""
@@ -142,6 +168,7 @@ class HttpSession:
             found = requests.Session().merge_environment_settings(origin, {}, None, None, None)
             settings = {name: found[name] for name in ("proxies", "verify", "cert")}
             _check_bundle(parts.scheme, settings["verify"])
+            _check_proxy(requests.utils.select_proxy(origin, settings["proxies"]))
             self._environment[origin] = settings
         return settings
 
@@ -155,8 +182,24 @@ def _check_bundle(scheme: str, verify: object) -> None:
         raise ConfigurationError(f"there is no CA bundle at {verify!r} (REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE)")
 
 
-def _translated(place: str, exchange: _sockets.Exchange, error: Exception) -> PlatformClientError:
-    """Tell what `error` means; what cannot be told counts as sent."""
+def _check_proxy(proxy: str | None) -> None:
+    try:
+        parse_url(proxy or "")
+    except urllib3_errors.LocationParseError:
+        # Not even as the cause: its message shows what may be a part of a password.
+        message = "the proxy's URL, which is not shown, cannot be read; escape what is special in user and password"
+        raise ConfigurationError(f"{message} (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY)") from None
+
+
+def _translated(method: str, url: str, exchange: _sockets.Exchange, error: Exception) -> PlatformClientError:
+    """Return what `error` means, with `error` as its cause; a request whose fate is unknown counts as sent."""
+    translated = _meaning(method, url, exchange, error)
+    translated.__cause__ = _as_cause(error)
+    return translated
+
+
+def _meaning(method: str, url: str, exchange: _sockets.Exchange, error: Exception) -> PlatformClientError:
+    place = f"{method} {url}"
     # Later on requests says the same of headers that came.
     if isinstance(error, _UNUSABLE) and exchange.stage == "connect":
         return ConfigurationError(f"{place}: cannot be sent: {_reason(error)}")
@@ -168,9 +211,19 @@ def _translated(place: str, exchange: _sockets.Exchange, error: Exception) -> Pl
     if exchange.deadline.remaining() <= 0:
         passed = f"the deadline of {exchange.deadline.seconds:g} s passed at the stage {stage!r}"
         return PlatformTimeoutError(f"{place}: {passed}; the request {sent}", **context)
+    if stage == "connect":
+        return PlatformConnectionError(_connection_failed(method, url, error, sent), **context)
     return PlatformConnectionError(
         f"{place}: failed at the stage {stage!r}: {_reason(error)}; the request {sent}", **context
     )
+
+
+def _connection_failed(method: str, url: str, error: Exception, sent: str) -> str:
+    parts = urlsplit(url)
+    target, advice = f"{parts.scheme}://{parts.netloc}", "is the platform running there (base_url, PLATFORM_API_URL)?"
+    if isinstance(error, requests.exceptions.ProxyError):
+        target, advice = f"the proxy for {target}", f"check {parts.scheme.upper()}_PROXY and NO_PROXY"
+    return f"cannot connect to {target}: {_reason(error)}; {method} {parts.path} {sent}; {advice}"
 
 
 def _stage(exchange: _sockets.Exchange, error: Exception) -> str:
@@ -189,15 +242,18 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost reason, without the connection object that urllib3 puts before it."""
+    """Return the innermost reason, without what urllib3 puts before it, and without a proxy's user and password."""
     cause = _cause(error)
-    return re.sub(r"^\w+\(host=.*?\): ", "", str(cause)) or type(cause).__name__
+    said = re.sub(r"^\w+\(host=.*?\): ", "", str(cause)).removeprefix("Failed to establish a new connection: ")
+    return _CREDENTIALS.sub("//", said) or type(cause).__name__
 
 
-def _without_frames(error: BaseException | None) -> BaseException | None:
-    """Return `error`, it and its causes without their frames: http.client's hold the request, token and all."""
-    if error is not None and error.__traceback__ is not None:
-        error.__traceback__ = None
-        _without_frames(error.__cause__)
-        _without_frames(error.__context__)
-    return error
+def _as_cause(error: Exception) -> Exception | None:
+    """Return `error` without its frames, which hold the request, token and all; None if it shows credentials.
+
+    It has no causes of its own: urllib3 and requests repeat the message of each cause in their own.
+    """
+    if _CREDENTIALS.search(str(error)):
+        return None
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, wait
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from flow_client._interruptible import InterruptibleFuture
 from flow_client._log import logger
+from flow_client._tracebacks import trim_traceback
 from flow_client._waiting import PollSchedule, Waiter
 from flow_client.errors import ClientClosedError, PlatformClientError
 
@@ -39,7 +40,7 @@ class Ending:
         self._look = look
         self._timeout = timeout
         self._left = threading.Event()
-        self.future: Future[ExecutionRecord] = Future()
+        self.future: InterruptibleFuture[ExecutionRecord] = InterruptibleFuture()
 
     def start(self) -> None:
         """Begin to wait.
@@ -61,6 +62,7 @@ class Ending:
         try:
             record = waiter.wait(self._execution_id, self._timeout, PollSchedule())
         except BaseException as error:  # noqa: BLE001 - it is raised where the record would be returned
+            trim_traceback(error)
             self.future.set_exception(error)
         else:
             self.future.set_result(record)
@@ -76,7 +78,7 @@ def show(events: Iterator[ExecutionEvent], on_event: OnEvent, ending: Ending, ex
     with closing(_until_they_fail(events, execution_id)) as shown:
         for event in shown:
             on_event(event)
-    wait([ending.future])
+    ending.future.exception()
 
 
 def _until_they_fail(events: Iterator[ExecutionEvent], execution_id: str) -> Generator[ExecutionEvent, None, None]:

@@ -10,8 +10,16 @@ logger.addHandler(logging.NullHandler())
 def say_what_is_left(message: str, interrupt: BaseException) -> None:
     """Say in one WARNING, and under the traceback of what interrupted it, what goes on without the caller."""
     logger.warning("%s", message)
-    # A script that has no logging sees it there, from Python 3.11 on.
-    getattr(interrupt, "add_note", str)(message)
+    # A script that has no logging sees it there.
+    add_note(interrupt, message)
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to `error`, which its traceback shows: from Python 3.11 on, and in pytest and IPython before."""
+    if hasattr(error, "add_note"):
+        error.add_note(note)
+    else:
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]
 
 
 def say_at_exit(message: str) -> None:

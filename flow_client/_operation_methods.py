@@ -14,6 +14,7 @@ from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, ClientCore, call
 from flow_client._futures import SharedWaiter
 from flow_client._generated import operations
 from flow_client._log import logger, say_what_is_left
+from flow_client._tracebacks import trim_traceback
 from flow_client._waiting import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
 from flow_client.errors import InvalidRequestError, PlatformClientError, PlatformResponseError
 from flow_client.executions import ExecutionHandle, id_of
@@ -208,8 +209,9 @@ class OperationMethods(ClientCore, BridgeMethods):
             timeout_seconds: how long to wait; None for no limit. It does not bound the execution, which goes on.
             poll_interval_seconds: poll at this fixed pace, in place of long polls and a proportional schedule.
             not_found_retry_seconds: for how long a 404 may mean that the record cannot be seen yet.
-            on_interrupt: what Ctrl-C does to the execution before `KeyboardInterrupt` goes on: `detach` leaves it
-                running, `cancel` asks for its cancellation, best effort, within 10 s. Either says so in one WARNING.
+            on_interrupt: what happens to the execution when the wait is interrupted, by Ctrl-C, `SystemExit` or
+                whatever a signal handler raises: `detach` leaves it running, `cancel` asks for its cancellation, best
+                effort, within 10 s. Either says so in one WARNING and in a note of the exception, which then goes on.
 
         Raises:
             ExecutionWaitTimeout: a `TimeoutError`; the time ran out.
@@ -222,10 +224,13 @@ class OperationMethods(ClientCore, BridgeMethods):
             seconds(not_found_retry_seconds, "not_found_retry_seconds", zero=True),
         )
         check_on_interrupt(on_interrupt)
+        __tracebackhide__ = True
         try:
             return self._waiter.wait(checked, *arguments)
-        except KeyboardInterrupt as interrupt:
-            self._leave(checked, on_interrupt, interrupt)
+        except BaseException as error:
+            if not isinstance(error, PlatformClientError):
+                self._leave(checked, on_interrupt, error)
+            trim_traceback(error)
             raise
 
     def execution_future(
@@ -239,7 +244,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         return self._futures.future(checked, limit)
 
     def _leave(self, execution_id: str, on_interrupt: OnInterrupt, interrupt: BaseException) -> None:
-        """Say what becomes of the execution whose wait was interrupted, by Ctrl-C or else, and see to it."""
+        """Say what becomes of an execution whose wait was interrupted, and ask for its cancellation if told to."""
         ending = "its cancellation is asked for" if on_interrupt == "cancel" else "it goes on"
         cause = "" if isinstance(interrupt, KeyboardInterrupt) else f" by {type(interrupt).__name__}"
         message = (
@@ -265,6 +270,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         fields: JsonObject,
         idempotency_key: str | None,
     ) -> ExecutionHandle:
+        __tracebackhide__ = True
         reply = _submission.send(partial(self._call, operation, ids, fields), idempotency_key, self.settings.timeout)
         return ExecutionHandle(self, reply.value.execution_id, reply.value, reply.idempotency_key)
 

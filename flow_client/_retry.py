@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from tenacity import RetryCallState, Retrying
 
 from flow_client._fork import renew_after_fork
+from flow_client._interruptible import sleep
 from flow_client._log import logger
 from flow_client.errors import (
     PlatformConflictError,
@@ -45,7 +46,8 @@ class RetryBudget:
 
     def __init__(self) -> None:
         self._tokens = self.CAPACITY
-        self._lock = threading.Lock()
+        # A signal handler may make calls too, while its thread holds the lock.
+        self._lock = threading.RLock()
         renew_after_fork(self)
 
     def take(self) -> bool:
@@ -65,7 +67,7 @@ class RetryBudget:
 
     def after_fork_in_child(self) -> None:
         """Replace the lock, which another thread of the parent may have held."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 @dataclass
@@ -87,7 +89,7 @@ class Retrier:
     """Runs calls, and again where that can help. One retrier serves all threads of a client."""
 
     def __init__(
-        self, sleep: Callable[[float], None] = time.sleep, uniform: Callable[[float, float], float] = random.uniform
+        self, sleep: Callable[[float], None] = sleep, uniform: Callable[[float, float], float] = random.uniform
     ) -> None:
         self._uniform = uniform
         self._budget = RetryBudget()
@@ -102,7 +104,8 @@ class Retrier:
 
     def run(self, call: Call[ResultT]) -> ResultT:
         """Return the call's result; raise the error of its last attempt."""
-        result = self._retrying(call)
+        # A copy for each call: tenacity keeps its state by thread, and a signal handler may call in the midst of one.
+        result = self._retrying.copy()(call)
         self._budget.give_back(call.attempts - 1)
         return result
 

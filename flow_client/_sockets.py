@@ -20,6 +20,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from flow_client._deadline import Deadline
+from flow_client._interruptible import LONGEST_SLEEP
+from flow_client._tracebacks import interruption
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for one attempt to connect, proxy and TLS included: past it another attempt is worth more than patience."""
@@ -30,12 +32,18 @@ class Exchange:
     """One call's requests and their answers: how long they may take and how far they have come.
 
     `request_sent` stays True once any attempt has sent the request. `connecting` is the limit of an attempt to connect.
+    `handled_before` is the exception that the caller was already handling.
     """
 
     deadline: Deadline
     stage: str = "connect"
     request_sent: bool = False
     connecting: Deadline | None = None
+    handled_before: BaseException | None = None
+
+    def interruption(self, error: BaseException) -> BaseException | None:
+        """Return what a signal handler raised, if that is what `error` came of."""
+        return interruption(error, self.handled_before)
 
     def remaining(self) -> float:
         """Return the seconds that are left; raise `TimeoutError` when there are none."""
@@ -55,6 +63,8 @@ current: ContextVar[Exchange] = ContextVar("flow_client_exchange")
 class _BoundedReader(io.RawIOBase):
     """Reads from a socket, each time for no longer than the exchange has left."""
 
+    _raw: Any = None
+
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
@@ -64,19 +74,29 @@ class _BoundedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         exchange = current.get()
-        self._sock.settimeout(exchange.remaining())
-        count = self._raw.readinto(buffer)
+        count = self._receive(buffer, exchange)
         if count == 0 and exchange.stage == "answer":
             # http.client takes the end of the stream for the end of the headers: a cut answer would pass for a whole.
             raise RemoteDisconnected("the connection was closed within the head of the answer")
         return count
+
+    def _receive(self, buffer: Any, exchange: Exchange) -> int:
+        while True:
+            self._sock.settimeout(min(exchange.remaining(), LONGEST_SLEEP))
+            try:
+                return self._sock.recv_into(buffer)
+            except TimeoutError as error:
+                if exchange.interruption(error):
+                    raise
 
     def readall(self) -> bytes:
         # http.client asks for all there is when a chunk's size is -1: no limit would hold.
         raise ValueError("an answer is read in pieces")
 
     def close(self) -> None:
-        self._raw.close()
+        # There is none if an interrupt came while the reader was made.
+        if self._raw is not None:
+            self._raw.close()
         super().close()
 
 
@@ -118,8 +138,8 @@ class _BoundedConnection(HTTPConnection):
             try:
                 sock = super()._new_conn()
                 break
-            except (ConnectTimeoutError, NewConnectionError):
-                if left == 1:
+            except (ConnectTimeoutError, NewConnectionError) as error:
+                if left == 1 or exchange.interruption(error):
                     raise
             finally:
                 self._dns_host = host

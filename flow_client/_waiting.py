@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from flow_client._deadline import Deadline
+from flow_client._interruptible import sleep
 from flow_client._log import logger
 from flow_client._retry import backoff, is_transient
 from flow_client.errors import (
@@ -165,7 +166,7 @@ class Watch:
     def _absorb(self, error: PlatformClientError) -> float:
         """Note a failed look and return the seconds until the next: sooner than the schedule, or as it was asked."""
         logger.debug("execution %s: a look failed, the wait goes on: %s", self.execution_id, error)
-        self._error = error
+        self._error = error.with_traceback(None)
         self._absorbed += 1
         self._failures += 1
         asked: float = getattr(error, "retry_after", None) or 0.0
@@ -190,7 +191,7 @@ class Waiter:
 
     look: LookAt
     clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], object] = time.sleep
+    sleep: Callable[[float], object] = sleep
     uniform: Callable[[float, float], float] = random.uniform
 
     def wait(

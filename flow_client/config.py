@@ -138,11 +138,14 @@ def _base_url(value: object) -> str:
     try:
         parts = urlsplit(value.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = usable and not (parts.query or parts.fragment or "@" in parts.netloc)
     except ValueError:
         usable = False
-    if not usable or parts.query or parts.fragment or parts.username:
+    if not usable:
+        # What stands before an @ may be a password, wherever the parser sees it.
+        given = "a URL with a user or password, which is not shown" if "@" in value else shown(value)
         raise ConfigurationError(
-            f"base_url is {value!r}; it must be like https://flow.example.com, without user, query or fragment "
+            f"base_url is {given}; it must be like https://flow.example.com, without user, password, query or fragment "
             "(argument base_url, variable PLATFORM_API_URL)"
         )
     return value.strip().rstrip("/")

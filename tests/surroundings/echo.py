@@ -5,6 +5,7 @@ The first part of an execution's id says how the server treats it:
 * `gather-…`: it is held until as many are there as the server gathers,
 * `hole-…`: it is never answered,
 * `busy-…`: 503, to be asked again in 30 s,
+* `flaky-…`: every other time 503,
 * `cut-…`: the connection ends in the middle of the answer,
 * `running-…`: an execution that does not end,
 * any other: an execution that has completed.
@@ -127,6 +128,8 @@ class EchoServer:
             self._stopped.wait()
         if request.kind == "busy":
             return _message("503 Service Unavailable", {"detail": "busy"}, "Retry-After: 30\r\n")
+        if request.kind == "flaky" and self.seen[request.execution_id] % 2:
+            return _message("503 Service Unavailable", {"detail": "once more"}, "Retry-After: 0\r\n")
         answer = _message("200 OK", _record(request))
         return answer[:-10] if request.kind == "cut" else answer
 

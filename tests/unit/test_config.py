@@ -50,12 +50,30 @@ def test_the_default_timeout_is_300_seconds():
     assert resolve().timeout == 300
 
 
-@pytest.mark.parametrize(
-    "url", ["flow.example.com", "ftp://x", "http://", "http://u:p@x", "http://x?a=1", "http://x:a"]
-)
+@pytest.mark.parametrize("url", ["flow.example.com", "ftp://x", "http://", "http://x?a=1", "http://x:a", "http://x#f"])
 def test_an_unusable_base_url_is_refused(url):
     with pytest.raises(ConfigurationError, match="PLATFORM_API_URL"):
         resolve(base_url=url)
+
+
+@pytest.mark.parametrize(
+    "authority",
+    [
+        *("user:secret@x", "user@x", ":secret@x", "@x", "user:@x", "us er:secret@x", "user:secret@x:a", "user:secret@"),
+        *("user:se#cret@x", "user:se?cret@x", "user:se/cret@x"),
+    ],
+)
+def test_a_base_url_with_user_or_password_is_refused_and_shows_neither(authority):
+    with pytest.raises(ConfigurationError, match=r"base_url.*PLATFORM_API_URL") as caught:
+        resolve(base_url=f"https://{authority}")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "secret" not in str(caught.value)
+    assert "cret" not in shown.rpartition("ConfigurationError")[2]
+    assert "user:" not in str(caught.value)
+
+
+def test_an_at_sign_in_the_path_is_no_user():
+    assert resolve(base_url="https://x/@team/").base_url == "https://x/@team"
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), True, "soon"])

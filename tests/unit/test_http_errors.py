@@ -11,7 +11,6 @@ import zlib
 import pydantic
 import pytest
 import requests
-import tenacity
 import urllib3
 from requests.adapters import BaseAdapter
 
@@ -43,14 +42,13 @@ def validation_error():
 
 
 # Made without their arguments, some of which are connections and pools: what counts is what they are.
-MODULES = (requests.exceptions, urllib3.exceptions, tenacity, http.client, ssl, socket, builtins, zlib)
+MODULES = (requests.exceptions, urllib3.exceptions, http.client, ssl, socket, builtins, zlib)
 KINDS = {f"{kind.__module__}.{kind.__qualname__}": kind for module in MODULES for kind in exceptions_of(module)}
 ERRORS = {name: kind.__new__(kind) for name, kind in KINDS.items() if not name.endswith("ExceptionGroup")}
 ERRORS |= {
     "http.client.IncompleteRead": http.client.IncompleteRead(b"x", 5),
     "urllib3.exceptions.IncompleteRead": urllib3.exceptions.IncompleteRead(1, 5),
     "urllib3.exceptions.InvalidChunkLength": urllib3.exceptions.InvalidChunkLength(urllib3.HTTPResponse(b""), b"x"),
-    "tenacity.RetryError": tenacity.RetryError(tenacity.Future(1)),
     "pydantic.ValidationError": validation_error(),
     "a certificate": ssl.SSLCertVerificationError(1, "certificate verify failed"),
     "an error with an error": requests.ConnectionError(urllib3.exceptions.ProtocolError("x", OSError(5, "y"))),
@@ -78,7 +76,12 @@ def client_that_meets(error):
     return client
 
 
-@pytest.mark.parametrize("name", ERRORS)
+# What the libraries and the operating system raise. Anything else came from the caller's own code.
+FAMILIES = (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError, zlib.error)
+FAILURES = [name for name, error in ERRORS.items() if isinstance(error, FAMILIES)]
+
+
+@pytest.mark.parametrize("name", FAILURES)
 def test_whatever_requests_raises_comes_out_as_our_error(name):
     with client_that_meets(ERRORS[name]) as client, pytest.raises(flow_client.PlatformClientError) as caught:
         client.get_execution_status("e-1")
@@ -88,10 +91,20 @@ def test_whatever_requests_raises_comes_out_as_our_error(name):
     assert caught.value.attempts == 1
 
 
+@pytest.mark.parametrize("name", sorted(set(ERRORS) - set(FAILURES)))
+def test_what_the_libraries_do_not_raise_passes_through_and_is_not_tried_again(name):
+    client = PlatformClient("http://127.0.0.1:9", "t-1", "o", "w", max_attempts=3)
+    adapter = client._transport._session._adapter = RaisingAdapter(ERRORS[name])
+    with client, pytest.raises(type(ERRORS[name])) as caught:
+        client.get_execution_status("e-1")
+    assert caught.value is ERRORS[name]
+    assert adapter.sends == 1
+
+
 def test_the_walk_met_every_library():
     assert len(ERRORS) > 100
-    assert {"tenacity.RetryError", "http.client.LineTooLong", "ssl.SSLError", "socket.gaierror"} <= set(ERRORS)
-    assert {"urllib3.exceptions.ReadTimeoutError", "requests.exceptions.InvalidProxyURL"} <= set(ERRORS)
+    assert {"http.client.LineTooLong", "ssl.SSLError", "socket.gaierror", "zlib.error"} <= set(FAILURES)
+    assert {"urllib3.exceptions.ReadTimeoutError", "requests.exceptions.InvalidProxyURL"} <= set(FAILURES)
 
 
 @pytest.mark.parametrize("name", [name for name, error in ERRORS.items() if isinstance(error, UNUSABLE)])
