@@ -49,7 +49,8 @@ def call(
     except (Interrupted, KeyboardInterrupt) as error:
         return failure(error, "Cancelled")
     except SystemExit as error:  # 0 too: the process leaves in good order, but there is no output
-        return failure(error, "SystemExit", f"the handler called sys.exit({error.code!r}); it ends with `return`")
+        said = f"the handler called sys.exit({error.code!r}); leave a handler with `return`"
+        return failure(error, "SystemExit", said)
     except BaseException as error:  # noqa: BLE001 - it is reported
         return failure(error, type(error).__name__)
 

@@ -1,5 +1,6 @@
 """The client against a real HTTP server that answers as it is told."""
 
+import dataclasses
 import json
 import logging
 import platform
@@ -8,11 +9,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pandas as pd
 import pytest
 from support.http import Answer
 
 import flow_client
-from flow_client import PlatformClient
+from flow_client import PlatformClient, _messages
 
 E1 = "e-1"
 DONE = Answer(200, {"execution_id": E1, "status": "completed"})
@@ -222,6 +225,60 @@ def test_a_body_that_cannot_be_sent_is_refused(client, http_server, name):
     with pytest.raises(flow_client.InvalidRequestError, match=message):
         client.submit_code_block_execution("cb-1", value, ring_id="r-1")
     assert http_server.received == []
+
+
+@dataclasses.dataclass
+class Parameters:
+    table: pd.DataFrame
+    units: np.ndarray
+    more: dict
+
+
+PARAMETERS = Parameters(pd.DataFrame({"n": [1]}), np.arange(2), {None: 1, 2: {"b", "a"}})
+
+
+@pytest.mark.parametrize("value", [PARAMETERS, dataclasses.asdict(PARAMETERS)], ids=["dataclass", "dict"])
+def test_a_value_is_sent_over_http_as_over_nats(client, http_server, value):
+    http_server.queue(ACCEPTED)
+    client.submit_code_block_execution("cb-1", value, ring_id="r-1")
+    sent = http_server.received[0].json["input_parameters"]
+    assert sent == {"table": [{"n": 1}], "units": [0, 1], "more": {"null": 1, "2": ["a", "b"]}}
+    assert json.loads(_messages.output(E1, None, value))["output"] == sent
+
+
+def _nested(levels):
+    value = "\ud83d"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["bare", "byte order mark"])
+def test_an_answer_that_python_reads_is_read(client, http_server, mark):
+    record = {"execution_id": E1, "status": "completed", "output": _nested(400)}
+    http_server.queue(Answer(200, mark + json.dumps(record).encode()))
+    assert client.get_execution_status(E1).output == _nested(400)
+
+
+def test_an_answer_that_python_does_not_read_names_the_bound(client, http_server):
+    http_server.queue(Answer(200, b'{"execution_id": "e-1", "status": "completed", "output": ' + b"[" * 100_000))
+    with pytest.raises(flow_client.PlatformResponseError, match="nested too deeply for Python's recursion limit of"):
+        client.get_execution_status(E1)
+
+
+@pytest.mark.parametrize("levels", [0, 400])
+def test_an_error_that_python_reads_is_read(client, http_server, levels):
+    http_server.queue(Answer(422, {"detail": _nested(levels)}))
+    with pytest.raises(flow_client.PlatformBadRequestError, match="422") as caught:
+        client.get_execution_status(E1)
+    assert caught.value.detail == _nested(levels)
+
+
+def test_an_error_that_python_does_not_read_is_shown_as_text(client, http_server):
+    http_server.queue(Answer(422, b"[" * 100_000))
+    with pytest.raises(flow_client.PlatformBadRequestError, match="422") as caught:
+        client.get_execution_status(E1)
+    assert caught.value.detail == "[" * 100_000
 
 
 def test_a_body_that_contains_itself_is_refused(client, http_server):

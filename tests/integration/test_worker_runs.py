@@ -97,7 +97,7 @@ def test_a_result_has_usage_messages_and_state(bus, start, execution_id):
     [
         ("support.handlers:fail", "ValueError", "the \\udc80 is broken"),
         ("support.handlers:leave", "SystemExit", "sys.exit(3)"),
-        ("support.handlers:leave_in_good_order", "SystemExit", "sys.exit(0); it ends with `return`"),
+        ("support.handlers:leave_in_good_order", "SystemExit", "sys.exit(0); leave a handler with `return`"),
         ("support.handlers:no_form", "InvalidRequestError", "output.cfg.layers[1] is a _io.TextIOWrapper"),
         ("support.handlers:iterator", "InvalidRequestError", "usage is a map, which has no JSON form"),
         ("support.handlers:nan", "InvalidRequestError", "output is not a finite number"),

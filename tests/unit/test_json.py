@@ -307,7 +307,7 @@ def test_nan_is_read():
         (b"[1,]", "Expecting value"),
         (b"<html>", "Expecting value"),
         (b'"\xff"', "can't decode byte 0xff"),
-        (b"1" * 4301, "4300 digits"),
+        (b"1" * 4301, "4300"),
         (b"[" * 100_000, "nested too deeply for Python's recursion limit"),
     ],
 )
