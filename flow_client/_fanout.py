@@ -83,7 +83,7 @@ class _Place:
     handle: ExecutionHandle | None = None
     future: Future[ExecutionRecord] | None = None
     is_resumed: bool = False
-    outcome: ExecutionRecord | Exception | None = None
+    outcome: ExecutionRecord | BaseException | None = None
 
 
 class FanOut:
@@ -141,8 +141,6 @@ class FanOut:
         for place in list(self._places):
             tally.update(_origin(place) if place.outcome is None else ())
         return BatchCounts(**{field.name: tally[field.name] for field in fields(BatchCounts)})
-
-    # What is submitted, and when.
 
     def _fill(self) -> bool:
         """Submit what may be submitted now; return whether there is anything to be yielded."""
@@ -248,8 +246,6 @@ class FanOut:
         place.submission = self._submitter.begin(_batch_keys.of_attempt(place.key, place.attempt))
         self._unsent.append(place)
 
-    # What has ended.
-
     def _next(self) -> Any:
         """Return what came of the first input; while it is under way, others take the places that become free."""
         while self._places[0].outcome is None:
@@ -259,11 +255,14 @@ class FanOut:
         self._progress.show()
         place = self._places.popleft()
         outcome = place.outcome
-        if isinstance(outcome, Exception) and (self._submitter.is_unreachable or not self._options.return_exceptions):
+        if isinstance(outcome, BaseException) and self._ends_the_batch(outcome):
             getattr(outcome, "add_note", str)(f"This is what came of inputs[{place.position}] of the map.")
             raise outcome
-        self._tally["yielded"] += 1
         return (place.item, outcome) if self._options.with_inputs else outcome
+
+    def _ends_the_batch(self, error: BaseException) -> bool:
+        is_yielded = self._options.return_exceptions and isinstance(error, Exception)
+        return self._submitter.is_unreachable or not is_yielded
 
     def _await_news(self) -> None:
         """Wait until an execution has ended, a submission may be tried, or the progress is to be shown."""
@@ -302,11 +301,11 @@ class FanOut:
     def _settle(self, place: _Place, outcome: Any) -> None:
         place.outcome = outcome
         self._unfinished -= 1
-        is_error = isinstance(outcome, Exception)
+        is_error = isinstance(outcome, BaseException)
         kind = "errors" if is_error else "completed" if outcome.is_completed else "failed"
         self._tally.update([kind, *_origin(place)])
         self._progress.note(is_completed=kind == "completed")
-        if is_error and not self._options.return_exceptions:
+        if is_error and self._ends_the_batch(outcome):
             # Nothing behind it will be yielded.
             self._is_exhausted = True
             self._end = min(self._end, place.position)
