@@ -51,6 +51,7 @@ OF_THE_CLIENT = {
     "handle.result": lambda client, value: client.execution(E1).result(value),
     "handle.future": lambda client, value: client.execution(E1).future(value),
     "map": lambda client, value: list(client.map(lambda _: client.execution(E1), [1], timeout=value)),
+    "map patience": lambda client, value: list(client.map(lambda _: client.execution(E1), [1], patience=value)),
     "fetch_execution_input": lambda client, value: client._open_bridge().fetch_execution_input(None, E1, timeout=value),
 }
 
@@ -59,7 +60,9 @@ OF_THE_CLIENT = {
 @pytest.mark.parametrize("call", OF_THE_CLIENT.values(), ids=OF_THE_CLIENT.keys())
 def test_a_duration_that_cannot_be_waited_for_is_refused_before_anything_is_sent(make_client, http_server, call, value):
     client = make_client(nats_url=NOBODY)
-    with pytest.raises((InvalidRequestError, ConfigurationError), match=r"(timeout|seconds) is .* a number of seconds"):
+    with pytest.raises(
+        (InvalidRequestError, ConfigurationError), match=r"(timeout|seconds|patience) is .* a number of seconds"
+    ):
         call(client, value)
     assert http_server.received == []
 
