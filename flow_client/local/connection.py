@@ -26,12 +26,12 @@ async def connect(url: str, name: str) -> Client:
     Raises:
         SettingError: no server accepted the connection, or the one that did has no JetStream.
     """
-    last = "no answer"
+    reasons: dict[str, None] = {}
 
     async def on_error(error: Exception) -> None:
-        nonlocal last
-        last = f"{type(error).__name__}: {error}"
-        _logger.warning("NATS: %s", last)
+        reason = f"{type(error).__name__}: {error}"
+        reasons[reason] = None
+        _logger.warning("NATS: %s", reason)
 
     connecting = nats.connect(
         servers=url.split(","),
@@ -44,7 +44,8 @@ async def connect(url: str, name: str) -> Client:
         # connect() itself goes on for minutes when nobody answers.
         connection = await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
     except asyncio.TimeoutError as error:
-        raise SettingError(f"the NATS server did not accept the connection: {last}") from error
+        said = "; ".join(reasons) or "no answer"
+        raise SettingError(f"the NATS server did not accept the connection: {said}") from error
     try:
         await connection.jetstream().account_info()
     except (NoRespondersError, APIError) as error:
