@@ -76,14 +76,14 @@ class Engine:
 
     async def describe(self, record: Record) -> dict[str, Any]:
         """Return a record as the API gives it, with its output."""
-        result = dict.fromkeys(_OUTPUT_FIELDS) | {"error": record.error and {**record.error}}
+        result = dict.fromkeys(_OUTPUT_FIELDS) | {"error": record.error}
         if record.output_sequence is not None:
             message = await self._js.get_msg(OUTPUT_STREAM, seq=record.output_sequence, direct=True)
             stored = _json.decode(message.data or b"{}")
             result = {name: stored.get(name) for name in _OUTPUT_FIELDS}
         # Workers may report any JSON as an error; only an object has room for the log.
         if record.log is not None and isinstance(result["error"], dict):
-            result["error"]["log"] = record.log
+            result["error"] = {**result["error"], "log": record.log}
         return {
             "execution_id": record.execution_id,
             "status": record.status,

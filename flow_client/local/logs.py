@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import nats.errors
 
 from flow_client.local.changes import execution_id_of
+from flow_client.local.manifest import ID_PATTERN
 from flow_client.local.processes import tail
 
 if TYPE_CHECKING:
@@ -41,8 +43,10 @@ class LogFolder:
         """Answer those who ask for an execution whose file is here. The other runners keep silent."""
 
         async def answer(message: Msg) -> None:
-            if self.file(execution_id_of(message)).exists():
-                await message.respond(self.tail(execution_id_of(message)).encode())
+            execution_id = execution_id_of(message)
+            # Anybody on NATS may ask, and an absolute path would lead out of the folder.
+            if re.fullmatch(ID_PATTERN, execution_id) and self.file(execution_id).exists():
+                await message.respond(self.tail(execution_id).encode())
 
         await connection.subscribe(_SUBJECT.format(execution_id="*"), cb=answer)
 

@@ -4,8 +4,10 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+import nats.errors
 import pytest
 import requests
+from support.jetstream import with_jetstream
 
 from flow_client.local import LocalPlatform, tokens
 
@@ -224,6 +226,16 @@ def test_timeout_and_cancellation_come_with_the_end_of_the_log(caller, platform,
     caller.post(f"{caller.workspace}/executions/{execution_id}/cancel")
     error = {"type": "ExecutionCancelled", "message": "The execution was cancelled.", "log": "going to bed\n"}
     assert caller.record(execution_id).json()["error"] == error
+
+
+def test_no_other_file_of_the_runner_can_be_asked_for(platform, tmp_path):
+    (tmp_path / "private.log").write_text("private")
+
+    async def ask(js):
+        return await js._nc.request(f"flow.local.log.{tmp_path / 'private'}", timeout=1)
+
+    with pytest.raises(nats.errors.TimeoutError):
+        with_jetstream(platform.nats_url, ask)
 
 
 def test_log_of_an_execution_that_completed_is_a_file(caller, platform):
