@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _ASYNC = "the handler is asynchronous (`async def`); a worker calls plain functions, which may call asyncio.run()"
 
+_ASYNC_CHECKS = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -73,9 +75,6 @@ def _returned(function: Callable[[Task], Any], task: Task) -> Any:
     if inspect.isawaitable(result) or inspect.isasyncgen(result):
         raise TypeError(_ASYNC)
     return result
-
-
-_ASYNC_CHECKS = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 
 
 def _streamed(steps: Generator[Any, None, Any], task: Task) -> Any:

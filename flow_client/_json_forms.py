@@ -33,7 +33,8 @@ _LISTS = ("to_dicts", "to_pylist", "to_list", "tolist", "item")
 _MISSING = frozenset({"NAType", "NaTType"})
 _URLS = frozenset({"URL", "Url", "MultiHostUrl", "_BaseUrl", "_BaseMultiHostUrl"})
 _PANDAS_TEXTS = frozenset({"Period", "Interval"})
-_FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+# What a value's own code raises. Not every `Exception`: a signal handler may raise what is not ours to translate.
+_FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _LONGEST_SHOWN = 40
 _MOST_STEPS_SHOWN = 16
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -167,6 +168,8 @@ def unfold(value: Any) -> Any:
     while type(value) not in _UNFOLDED:
         try:
             unfolded = _form(value)(value)
+        except RecursionError:
+            raise
         except _FAILURES as error:
             raise NoFormError(f"is {_described(value)}, which could not be turned into JSON: {error}") from error
         if isinstance(unfolded, Mapping):

@@ -174,7 +174,7 @@ def _rehearse(options: argparse.Namespace) -> int:
     content = call(options.handler, task)
     try:
         _print(_messages.output(execution_id, deployment_id, **content))
-    except InvalidRequestError as error:
+    except Exception as error:  # noqa: BLE001 - that it has no JSON form, or what its own code raises
         content = failure(error, type(error).__name__)
         _print(_messages.output(execution_id, deployment_id, **content))
     if content.get("error") is None:
@@ -282,6 +282,10 @@ class _Run:
             try:
                 self._push(content)
             except (InvalidRequestError, PayloadTooLargeError) as exc:
+                self._push(failure(exc, type(exc).__name__))
+            except PlatformClientError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - the output's own code, while it is turned into JSON
                 self._push(failure(exc, type(exc).__name__))
         except UndeliveredError as exc:  # of events: the output is stored
             _fail(EXIT_STORED, str(exc))

@@ -99,6 +99,7 @@ def test_a_result_has_usage_messages_and_state(bus, start, execution_id):
         ("support.handlers:leave", "SystemExit", "sys.exit(3)"),
         ("support.handlers:leave_in_good_order", "SystemExit", "sys.exit(0); leave a handler with `return`"),
         ("support.handlers:no_form", "InvalidRequestError", "output.cfg.layers[1] is a _io.TextIOWrapper"),
+        ("support.handlers:broken_output", "LostDeviceError", "the device is lost"),
         ("support.handlers:iterator", "InvalidRequestError", "usage is a map, which has no JSON form"),
         ("support.handlers:nan", "InvalidRequestError", "output is not a finite number"),
         ("support.handlers:too_large", "PayloadTooLargeError", "bytes"),

@@ -76,6 +76,19 @@ def no_form(task):
     return {"cfg": {"layers": [1, sys.stdout]}}
 
 
+class Broken:
+    def tolist(self):
+        raise LostDeviceError("the device is lost")
+
+
+class LostDeviceError(Exception):
+    pass
+
+
+def broken_output(task):
+    return Broken()
+
+
 def iterator(task):
     return Result("fine", usage=map(str, [1]))
 

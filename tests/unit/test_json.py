@@ -88,6 +88,11 @@ ROWS = [
 ]
 
 
+class LostTensor:
+    def tolist(self):
+        raise RuntimeError("the device is lost")
+
+
 class Polars:
     """What a table of polars can do."""
 
@@ -233,6 +238,7 @@ NO_FORM = {
     "too deep": (_nested(MAX_DEPTH + 1), f"… is nested more than {MAX_DEPTH} levels deep"),
     "too deep for any stack": (_nested(100_000), f"… is nested more than {MAX_DEPTH} levels deep"),
     "too many digits": (10**5000, "{} is a whole number that Python does not write: "),
+    "a lost device": (LostTensor(), "LostTensor, which could not be turned into JSON: the device is lost"),
     "a failing conversion": (types.SimpleNamespace(tolist=lambda: 1 / 0), "{} is a types.SimpleNamespace, which could"),
 }
 
@@ -304,7 +310,7 @@ def test_nan_is_read():
     ("text", "message"),
     [
         (b"", "Expecting value"),
-        (b"[1,]", "Expecting value"),
+        (b"[1,]", "line 1 column"),
         (b"<html>", "Expecting value"),
         (b'"\xff"', "can't decode byte 0xff"),
         (b"1" * 4301, "4300"),
