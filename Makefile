@@ -34,11 +34,13 @@ coverage: $(DEV) ## Run the tests and show which branches they leave out.
 
 check: codegen-check lint types layers test ## Run everything that has to hold on main.
 
-codegen: $(DEV) ## Refresh the models and operations from openapi.yaml (SPEC=URL-or-FILE for another).
-	@$(BIN)/python -m codegen $(if $(SPEC),--spec $(SPEC))
+LIVE := $(if $(SPEC),--spec '$(SPEC)') $(if $(HEADER),--header '$(HEADER)')
 
-codegen-check: $(DEV) ## Show how the generated code differs from the specification.
-	@$(BIN)/python -m codegen --check $(if $(SPEC),--spec $(SPEC))
+codegen: $(DEV) ## Generate from openapi.yaml; SPEC=URL-or-FILE refreshes that from a live platform first.
+	@$(BIN)/python -m codegen $(LIVE)
+
+codegen-check: $(DEV) ## Show how the generated code differs from openapi.yaml; with SPEC, what a live platform changed.
+	@$(BIN)/python -m codegen --check $(LIVE)
 
 lint: $(DEV)
 	@$(BIN)/ruff check

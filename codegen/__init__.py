@@ -1,1 +1,4 @@
-"""Generates `flow_client/_generated` from `openapi.yaml`: `python -m codegen [--check] [--spec URL-or-FILE]`."""
+"""Generates the client's modules from `openapi.yaml`, which it refreshes from a live platform.
+
+See `python -m codegen --help`.
+"""

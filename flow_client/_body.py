@@ -21,7 +21,7 @@ def encode(operation: Operation[Any], fields: dict[str, Any]) -> bytes | None:
     """
     if operation.request is None:
         return None
-    return _json.encode(dict(_build(operation, fields)))
+    return _json.encode(_given(_build(operation, fields)))
 
 
 def describe(error: ValidationError) -> str:
@@ -35,3 +35,13 @@ def _build(operation: Operation[Any], fields: dict[str, Any]) -> BaseModel:
         return request.model_validate({name: _json.unfolded(value, name) for name, value in fields.items()})
     except ValidationError as error:
         raise InvalidRequestError(f"{operation.operation_id}: {describe(error)}") from error
+
+
+def _given(model: BaseModel) -> dict[str, Any]:
+    """Return the fields that were given, by their names on the wire: a platform's own defaults stay its own."""
+    given = model.model_fields_set
+    return {
+        info.serialization_alias or name: getattr(model, name)
+        for name, info in type(model).model_fields.items()
+        if name in given
+    }

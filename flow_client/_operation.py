@@ -11,7 +11,7 @@ from flow_client.errors import InvalidRequestError
 
 AnswerT = TypeVar("AnswerT")
 
-Retry = Literal["safe", "keyed"]
+Retry = Literal["safe", "keyed", "none"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Operation(Generic[AnswerT]):
     """One HTTP operation.
 
     `answer` is the type of the answer: a generated model, `dict` for a free-form object, `object` for any JSON.
-    `retry` says why the operation may be sent again: `safe` changes nothing, `keyed` carries an idempotency key.
+    `retry` says why the operation may be sent again: `safe` changes nothing, `keyed` carries an idempotency key. With
+    `none` nothing says so, and it is sent once.
     """
 
     operation_id: str

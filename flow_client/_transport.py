@@ -138,7 +138,7 @@ class Transport:
         call: Call[HttpAnswer] = Call(
             attempt=lambda: self._attempt(request, exchange),
             deadline=deadline,
-            max_attempts=max_attempts or self._settings.max_attempts,
+            max_attempts=1 if operation.retry == "none" else max_attempts or self._settings.max_attempts,
             name=request.name,
         )
         try:

@@ -5,16 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, RootModel
+from pydantic import ConfigDict, Field
 
 from flow_client._model import FlowModel, OwnAnswer, RecordMethods
-
-
-class Id(RootModel[str]):
-    root: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,128}$")]
-    """
-    An identifier, a UUID as a rule. It is one path segment and one NATS subject token.
-    """
 
 
 class CodeBlockExecutionRequest(FlowModel):
@@ -39,7 +32,7 @@ class CodeBlockExecutionRequest(FlowModel):
     """
     The ring whose runners take the execution.
     """
-    timeout_seconds: PositiveInt | PositiveFloat
+    timeout_seconds: Annotated[int | float, Field(gt=0.0)]
     """
     The execution's time limit in seconds.
     """
@@ -67,7 +60,7 @@ class WorkflowExecutionRequest(FlowModel):
     """
     The ring whose runners take the execution.
     """
-    timeout_seconds: PositiveInt | PositiveFloat
+    timeout_seconds: Annotated[int | float, Field(gt=0.0)]
     """
     The execution's time limit in seconds.
     """
@@ -95,7 +88,7 @@ class AgentExecutionRequest(FlowModel):
     """
     The ring whose runners take the execution.
     """
-    timeout_seconds: PositiveInt | PositiveFloat
+    timeout_seconds: Annotated[int | float, Field(gt=0.0)]
     """
     The execution's time limit in seconds.
     """

@@ -1,25 +1,31 @@
-"""The generator: deterministic, watchful, and strict about what the client needs to know."""
+"""The lock and what is generated from it: deterministic, watchful, strict about what the client needs to know."""
 
 import copy
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 from openapi_spec_validator import validate
 from pydantic_core import from_json
+from support.http import Answer
 
-from codegen import spec
-from codegen.__main__ import DEFAULT_OUTPUT, DEFAULT_SPEC, main
+from codegen import reading, spec
+from codegen.__main__ import DEFAULT_LOCK, DEFAULT_OUTPUT, main
+from codegen.document import resolve
+from codegen.naming import attribute
 from flow_client import models
+from flow_client._generated import models as generated_models
 from flow_client._generated import operations
 
-DOCUMENT = spec.read(str(DEFAULT_SPEC))
+DOCUMENT = reading.read(str(DEFAULT_LOCK))
+MODULES = ("_generated/models.py", "_generated/operations.py", "models.py")
 
 
 @pytest.fixture
 def generated(tmp_path):
-    """A copy of the generated modules."""
-    return shutil.copytree(DEFAULT_OUTPUT, tmp_path / "generated")
+    """A copy of the package with the generated modules."""
+    return shutil.copytree(DEFAULT_OUTPUT, tmp_path / "flow_client")
 
 
 @pytest.fixture
@@ -53,12 +59,13 @@ def test_two_runs_write_the_same_bytes(tmp_path):
     texts = []
     for name in ("one", "two"):
         assert main(["--output", str(tmp_path / name)]) == 0
-        texts.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
+        folder = tmp_path / name
+        texts.append({str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.py")})
     assert texts[0] == texts[1]
-    assert set(texts[0]) == {"models.py", "operations.py"}
+    assert set(texts[0]) == {*MODULES}
 
 
-@pytest.mark.parametrize("name", ["models.py", "operations.py"])
+@pytest.mark.parametrize("name", MODULES)
 def test_drift_is_found_and_shown(generated, capsys, name):
     path = generated / name
     path.write_text(path.read_text() + "# a hand edit\n")
@@ -71,17 +78,16 @@ def test_a_new_field_is_drift(changed, capsys):
     def add(document):
         document["components"]["schemas"]["ExecutionAccepted"]["properties"]["queue"] = {"type": "integer"}
 
-    assert main(["--check", "--spec", changed(add)]) == 1
+    assert main(["--check", "--lock", changed(add)]) == 1
     assert "+    queue: int | None = None" in capsys.readouterr().out
 
 
 REFUSED = {
-    "no retry class": (lambda d: first_operation(d).pop("x-retry"), "x-retry"),
     "an unknown retry class": (lambda d: first_operation(d).update({"x-retry": "always"}), "x-retry"),
     "no operation id": (lambda d: first_operation(d).pop("operationId"), "operationId"),
     "an operation id twice": (lambda d: first_operation(d).update(operationId="execute_agent"), "more than once"),
     "a path parameter that is not in the path": (
-        lambda d: first_operation(d).update(parameters=[{"$ref": "#/components/parameters/OrgId"}]),
+        lambda d: first_operation(d)["parameters"].append(dict(first_operation(d)["parameters"][0], name="org_id")),
         "path parameters",
     ),
     "a hole in the path without a parameter": (
@@ -89,7 +95,7 @@ REFUSED = {
         "path parameters",
     ),
     "a path parameter without a pattern": (
-        lambda d: d["components"]["schemas"]["Id"].pop("pattern"),
+        lambda d: first_operation(d)["parameters"][0]["schema"].pop("pattern"),
         "pattern",
     ),
     "two success codes": (lambda d: first_operation(d)["responses"].update({"201": {}}), "exactly one 2xx"),
@@ -104,7 +110,7 @@ REFUSED = {
 def test_a_specification_that_lacks_something_is_refused(changed, capsys, tmp_path, name):
     change, message = REFUSED[name]
     output = tmp_path / "output"
-    assert main(["--spec", changed(change), "--output", str(output)]) == 2
+    assert main(["--lock", changed(change), "--output", str(output)]) == 3
     assert message in capsys.readouterr().err
     assert not output.exists()
 
@@ -112,25 +118,59 @@ def test_a_specification_that_lacks_something_is_refused(changed, capsys, tmp_pa
 def test_a_file_that_is_no_specification_is_refused(tmp_path, capsys):
     path = tmp_path / "other.yaml"
     path.write_text("a: 1")
-    assert main(["--spec", str(path)]) == 2
+    assert main(["--lock", str(path)]) == 3
     assert "not an OpenAPI document" in capsys.readouterr().err
-    assert main(["--spec", str(tmp_path / "missing.yaml")]) == 2
+    assert main(["--lock", str(tmp_path / "missing.yaml")]) == 3
     assert "missing.yaml" in capsys.readouterr().err
 
 
-def test_a_live_platforms_specification_is_taken_from_its_url(http_server, tmp_path):
-    http_server.handle = lambda request: _Json(DOCUMENT)
-    assert main(["--spec", f"{http_server.url}/openapi.yaml", "--output", str(tmp_path)]) == 0
-    for name in ("models.py", "operations.py"):
+def test_an_operation_without_a_retry_class_is_generated_without_retries(changed, capsys, tmp_path):
+    lock = changed(lambda d: first_operation(d).pop("x-retry"))
+    assert main(["--lock", lock, "--output", str(tmp_path)]) == 0
+    assert "execute_transform has no x-retry: it is generated without retries" in capsys.readouterr().err
+    code = (tmp_path / "_generated" / "operations.py").read_text()
+    execute_transform = code[code.index("EXECUTE_TRANSFORM:") :]
+    assert 'retry="none"' in execute_transform[: execute_transform.index("\n)\n")]
+
+
+def test_the_lock_refreshed_from_itself_is_the_same(tmp_path, capsys):
+    """So the overlay and the lock agree, and the next refresh shows the platform's changes alone."""
+    lock = Path(shutil.copy(DEFAULT_LOCK, tmp_path))
+    assert main(["--spec", str(DEFAULT_LOCK), "--lock", str(lock), "--output", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("nothing changed")
+    assert lock.read_text() == DEFAULT_LOCK.read_text()
+    for name in MODULES:
         assert (tmp_path / name).read_text() == (DEFAULT_OUTPUT / name).read_text()
 
 
-class _Json:
-    status = 200
-    headers = {}  # noqa: RUF012 - it is not changed
+def test_the_facade_has_every_model():
+    classes = {name for name in vars(generated_models) if isinstance(vars(generated_models)[name], type)}
+    own = {name for name in classes if vars(generated_models)[name].__module__ == generated_models.__name__}
+    assert {*models.__all__} == own | {"TERMINAL_STATUSES"}
 
-    def __init__(self, document):
-        self.content = yaml.safe_dump(document, sort_keys=False).encode()
+
+def test_the_overlay_names_what_the_methods_send(client, http_server):
+    """`x-used` keeps what the client sends, whatever a platform declares."""
+    http_server.default = Answer(200, {"execution_id": "e", "status": "pending", "output": None})
+    client.submit_code_block_execution("c", {}, ring_id="r")
+    client.submit_workflow_execution("w", {}, ring_id="r")
+    client.submit_agent_execution("a", {}, ring_id="r")
+    client.execute_agent("a", {}, None)
+    client.execute_transform("t", {}, None)
+    names = ("CodeBlockExecution", "WorkflowExecution", "AgentExecution", "AgentCall", "TransformCall")
+    used = [DOCUMENT["components"]["schemas"][f"{name}Request"]["x-used"] for name in names]
+    assert [[*each.json] for each in http_server.received] == used
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        *(("status", "status"), ("jobId", "job_id"), ("class", "class_"), ("to_dict", "to_dict_")),
+        *(("x-y", "x_y"), ("_private", "private"), ("2nd", "field_2nd"), ("model_dump", "model_dump_"), ("$", "field")),
+    ],
+)
+def test_a_field_has_an_attribute_that_python_can_say(field, name):
+    assert attribute(field) == name
 
 
 def bodies():
@@ -139,7 +179,7 @@ def bodies():
         node = DOCUMENT["paths"][operation.path][operation.method.lower()]
         parts = [node.get("requestBody"), *node["responses"].values()]
         for part in filter(None, parts):
-            for kind, media in spec.resolve(DOCUMENT, part).get("content", {}).items():
+            for kind, media in resolve(DOCUMENT, part).get("content", {}).items():
                 yield f"{operation.operation_id} {kind}", media
     for name, schema in DOCUMENT["components"]["schemas"].items():
         if "x-nats-subject" in schema:
