@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flow_client._checks import seconds, whole_number
 from flow_client._deadline import Deadline
-from flow_client._exit import close_at_exit, close_together, no_longer_open
+from flow_client._exit import close_at_exit, close_together, exit_has_begun, no_longer_open
 from flow_client._fork import never_finalise, renew_after_fork
 from flow_client._hints import Hints
 from flow_client._inbox import Inputs
@@ -17,7 +20,7 @@ from flow_client._nats import CLOSE_GRACE, Connection, without_foreign_errors
 from flow_client._outbox import BridgeStats, Outbox
 from flow_client._servers import resolve_servers
 from flow_client._taking import Taking
-from flow_client.errors import ClientClosedError, ConfigurationError, UndeliveredError
+from flow_client.errors import ClientClosedError, ConfigurationError, PlatformClientError, UndeliveredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -35,6 +38,7 @@ DEFAULT_CLOSE_TIMEOUT = 10.0
 DEFAULT_PUBLISH_TIMEOUT = 60.0
 DEFAULT_MAX_UNACKED = 8192
 DEFAULT_MAX_UNACKED_BYTES = 32 * 1024 * 1024
+CLOSING_THREAD_NAME = "flow-client-nats-close"
 # Every coroutine keeps its own deadline; the wait for it is only the last resort.
 _GRACE = 1.0
 
@@ -100,6 +104,28 @@ class Works:
         if not self.thread.stop(deadline.remaining()):
             logger.warning("the bridge's thread did not end within %g s", deadline.seconds)
         no_longer_open(self)
+
+    def close_in_background(self) -> None:
+        """Close everything in a thread of its own, and log what is given up.
+
+        A finaliser may call it, in any thread and amid anything else: it takes no lock, waits for nothing and raises
+        nothing.
+        """
+        with suppress(PlatformClientError):  # the loop has ended meanwhile
+            self.thread.post(self._start_closing)
+
+    def _start_closing(self) -> None:
+        threading.Thread(target=self._close, name=CLOSING_THREAD_NAME, daemon=True).start()
+
+    def _close(self) -> None:
+        close_together([self])
+        close_at_exit(self)
+        if exit_has_begun():  # it would end this thread before it has said anything
+            return
+        failure = self.take_failures()
+        no_longer_open(self)
+        if failure is not None:
+            logger.error("a bridge was dropped without close(): %s", failure)
 
     def take_failures(self) -> UndeliveredError | None:
         """Return an error that counts what was given up and told to nobody, if anything was."""
@@ -182,6 +208,13 @@ class BridgeCore:
             self.close()
         except UndeliveredError as exc:
             logger.error("%s: %s", when, exc)
+
+    def __del__(self) -> None:
+        works: Works | None = getattr(self, "_works", None)  # there is none if a setting was refused
+        if works is not None and works.thread.running:
+            works.close_in_background()
+            message = f"unclosed {self!r}: use it, or the client that opened it, in a `with` block, or call close()"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     def __enter__(self) -> Self:
         return self

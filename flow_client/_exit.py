@@ -46,6 +46,11 @@ def close_together(things: Iterable[ClosedAtExit]) -> None:
         under_way = [steps for steps in under_way if next(steps, over) is not over]
 
 
+def exit_has_begun() -> bool:
+    """Return whether what is open is being closed, and what is lost is said, because the interpreter exits."""
+    return _AtExit.has_begun
+
+
 class _AtExit:
     """Closes everything: when the functions of `atexit` run, and again when all of them have run.
 
@@ -54,7 +59,10 @@ class _AtExit:
     still run, and nothing else holds this object.
     """
 
+    has_begun = False
+
     def __call__(self) -> None:
+        _AtExit.has_begun = True
         things = list(_open)
         try:
             close_together(things)

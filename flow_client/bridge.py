@@ -30,6 +30,8 @@ class NatsBridge(BridgeCore):
 
     It is a context manager, threads may share it, and it connects at first use. After a fork the child has a fresh,
     unconnected one; inputs that the parent holds stay the parent's. What is open at the interpreter's exit is closed.
+    One that is dropped unclosed is closed in the background, with a `ResourceWarning`: what it has to send is still
+    sent.
 
     Args:
         nats_url: the server, or several of a cluster separated by commas; `NATS_URL` if None. Credentials in it are

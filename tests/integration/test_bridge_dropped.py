@@ -2,11 +2,16 @@
 
 import gc
 import json
+import logging
+import subprocess
+import sys
 import threading
 
+import psutil
 import pytest
+from support.http import Answer
 
-from flow_client import BridgeTimeoutError, NatsBridge
+from flow_client import BridgeTimeoutError, NatsBridge, PlatformClient
 
 READERS = 1_100
 NOW = "2026-01-05T09:30:00+00:00"
@@ -108,3 +113,101 @@ def test_a_bridge_that_is_closed_leaves_no_consumer(nats_server, bus, execution_
         assert [next(events).sequence for events in readers] == [1] * 20
         assert consumers(bus) == before + 20
     assert consumers(bus) == before
+
+
+@pytest.fixture
+def unclosed():
+    """The warnings about bridges that nobody closed."""
+    with pytest.warns(ResourceWarning, match=r"unclosed <NatsBridge .*with.*close\(\)") as warnings:
+        yield warnings
+
+
+def threads():
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("flow-client"))
+
+
+@pytest.mark.usefixtures("collector_off")
+@pytest.mark.parametrize("collect", [in_this_thread, in_another_thread, in_the_loops_thread])
+def test_a_bridge_that_is_dropped_leaves_no_thread_and_no_file(
+    nats_server, bridge, bus, execution_id, collect, eventually, unclosed
+):
+    put_event(bus, execution_id, 1)
+    bridge.publish_execution_status(execution_id, "running")
+    process = psutil.Process()
+    files, running = process.num_fds(), threads()
+    for _ in range(20):
+        dropped = NatsBridge(nats_server.url)
+        dropped.publish_execution_status(execution_id, "running")
+        assert next(dropped.events(execution_id)).sequence == 1
+        del dropped
+        collect(bridge)
+    assert len(unclosed) == 20
+    assert eventually(lambda: threads() == running)
+    assert eventually(lambda: process.num_fds() <= files)
+
+
+def test_a_bridge_that_was_never_used_is_dropped_in_silence(nats_server):
+    NatsBridge(nats_server.url)
+    gc.collect()
+
+
+@pytest.mark.usefixtures("unclosed")
+def test_what_a_dropped_bridge_has_to_send_is_stored(nats_server, bus, execution_id, eventually):
+    def push():
+        bridge = NatsBridge(nats_server.url)
+        for number in range(500):
+            bridge.push_execution_event(None, execution_id, "chunk", number)
+
+    push()
+    gc.collect()
+    assert eventually(lambda: not [name for name in threads() if name.startswith("flow-client-nats")])
+    assert [event["event_data"] for event in bus.events(execution_id)] == list(range(500))
+
+
+@pytest.mark.usefixtures("unclosed")
+def test_what_a_dropped_bridge_cannot_send_is_given_up_with_an_error(refusing_url, execution_id, eventually, caplog):
+    def push():
+        bridge = NatsBridge(refusing_url, connect_timeout=0.2, close_timeout=0.5)
+        bridge.push_execution_event(None, execution_id, "chunk", 1)
+
+    caplog.set_level(logging.ERROR)
+    push()
+    gc.collect()
+    assert eventually(lambda: not threads())
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [error[:47] for error in errors] == ["a bridge was dropped without close(): 1 message"]
+
+
+def test_what_a_dropped_bridge_has_to_send_is_stored_at_the_interpreters_exit(nats_server, bus, execution_id):
+    program = (
+        "import gc, sys\nfrom flow_client import NatsBridge\n"
+        "bridge = NatsBridge(sys.argv[1])\n"
+        "for number in range(2000): bridge.push_execution_event(None, sys.argv[2], 'chunk', number)\n"
+        "del bridge\ngc.collect()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, nats_server.url, execution_id], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert [event["event_data"] for event in bus.events(execution_id)] == list(range(2000))
+
+
+@pytest.mark.usefixtures("unclosed")
+def test_a_client_that_is_dropped_settles_its_futures_and_leaves_nothing(http_server, nats_server, eventually):
+    process = psutil.Process()
+    gc.collect()
+    files = process.num_fds()
+    http_server.queue(*[Answer(200, {"execution_id": "e-1", "status": "running"})] * 3)
+
+    def begin():
+        client = PlatformClient(
+            base_url=http_server.url, auth_token="t", org_id="o", workspace_id="w", nats_url=nats_server.url
+        )
+        return client.execution("e-1").future()
+
+    future = begin()
+    gc.collect()
+    assert future.result(30).execution_id == "e-1"
+    del future
+    assert eventually(lambda: (gc.collect(), not threads())[1], 10)
+    assert eventually(lambda: process.num_fds() <= files + 2)
