@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from flow_client._log import add_note
 from flow_client.errors import PlatformExecutionError
 
 if TYPE_CHECKING:
@@ -80,18 +81,23 @@ class RecordMethods(FlowModel):
             idempotency_key: the key of its submission, for the error.
 
         Raises:
-            PlatformExecutionError: it ended otherwise, or has not ended; `record` is this one.
+            PlatformExecutionError: it ended otherwise, or has not ended; `record` is this one. The worker's traceback
+                is a note of it, shown under the error's own.
         """
+        __tracebackhide__ = True
         if self.is_completed:
             return self
         ended = f"ended as {self.status!r}: {_said(self.error)}"
         outcome = ended if self.is_terminal else f"has not ended: {self.status!r}"
-        raise PlatformExecutionError(
+        error = PlatformExecutionError(
             f"execution {self.execution_id} {outcome}",
             execution_id=self.execution_id,
             idempotency_key=idempotency_key,
             record=self,
         )
+        if trace := _trace(self.error):
+            add_note(error, f"the worker's own traceback:\n{trace}")
+        raise error
 
     def _repr_html_(self) -> str:
         from flow_client._html import record_card  # noqa: PLC0415 - only notebooks need it
@@ -122,3 +128,9 @@ def _said(error: Any) -> Any:
     if isinstance(error, dict) and {"type", "message"} <= error.keys():
         return f"{error['type']}: {error['message']}"
     return error
+
+
+def _trace(error: Any) -> str:
+    """Return the worker's traceback, without white space at its end; "" without one."""
+    trace = error.get("traceback") if isinstance(error, dict) else None
+    return trace.rstrip() if isinstance(trace, str) else ""

@@ -1,6 +1,7 @@
 """Futures of executions against a server that counts: one thread, a bounded rate, an end for each of them."""
 
 import os
+import sys
 import threading
 import time
 from concurrent import futures
@@ -209,3 +210,73 @@ def test_forks_at_any_moment_leave_no_future_unsettled_in_the_child(client):
         for future in pending:
             future.cancel()
     assert exits == [0] * 40
+
+
+class Exits:
+    """A token function that ends its thread as `sys.exit()` does, once it is told to."""
+
+    def __init__(self):
+        self.exits = False
+
+    def __call__(self):
+        if self.exits:
+            raise SystemExit("no token")
+        return "t-1"
+
+
+def test_a_token_function_that_exits_fails_the_future_and_leaves_the_others_alive(make_client, http_server):
+    token = Exits()
+    client = make_client(auth_token=token)
+    token.exits = True
+    http_server.default = Answer(401, {"detail": "expired"})
+    futures = [client.execution(f"e-{number}").future() for number in range(3)]
+    for future in futures:
+        with pytest.raises(SystemExit, match="no token"):
+            future.result(timeout=20)
+    token.exits = False
+    http_server.default = Answer(200, {"execution_id": E1, "status": "completed"})
+    assert client.execution(E1).future().result(timeout=20).is_completed
+
+
+def test_a_callback_that_exits_leaves_the_thread_alive(client, http_server):
+    http_server.default = Answer(200, {"execution_id": E1, "status": "completed"})
+    first = client.execution(E1).future()
+    first.add_done_callback(lambda _: sys.exit("from a callback"))
+    second = client.execution(E1).future()
+    assert first.result(timeout=20).is_completed
+    assert second.result(timeout=20).is_completed
+
+
+class BrokenHints:
+    """Hints over a loop that is dead."""
+
+    live = True
+
+    def expect(self, *_):
+        raise SystemExit("the loop is dead")
+
+    drop = expect
+
+
+@pytest.mark.parametrize("open_hints", [BrokenHints, BrokenHints().expect])
+def test_hints_that_fail_leave_the_futures_to_http(http_server, client, caplog, open_hints):
+    http_server.default = Answer(200, {"execution_id": E1, "status": "completed"})
+    waiter = _futures.SharedWaiter(client._look, open_hints)
+    assert waiter.future(E1, None).result(timeout=20).is_completed
+    assert sum("looked at over HTTP alone" in message for message in caplog.messages) == 1
+    waiter.close()
+
+
+def test_a_thread_that_fails_fails_its_futures_and_the_next_one_gets_another(client, http_server):
+    http_server.default = Answer(200, {"execution_id": E1, "status": "running"})
+
+    def kill():
+        raise MemoryError("no room")
+
+    futures = [client.execution(E1).future() for _ in range(3)]
+    client._futures._inbox.put(kill)
+    for future in futures:
+        with pytest.raises(flow_client.PlatformClientError, match="the thread that waits for futures failed"):
+            future.result(timeout=20)
+    http_server.default = Answer(200, {"execution_id": E1, "status": "completed"})
+    assert client.execution(E1).future().result(timeout=20).is_completed

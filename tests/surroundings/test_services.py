@@ -7,7 +7,9 @@ import signal
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
+import pytest
 from surroundings.launch import PROGRAMS, SECONDS, report_of
 
 WORKERS = 2
@@ -47,23 +49,39 @@ def test_gunicorn_that_preloads_the_application(programs, serve):
     assert gunicorn.returncode == 0
 
 
-def test_celery_with_a_pool_of_forks(programs, serve, tmp_path):
-    server = serve(gather=WORKERS)
+@pytest.fixture
+def celery(programs, serve, tmp_path):
+    """Starts a Celery worker with a pool of forks; `ask` has a task run by it."""
     for folder in ("queue", "control", "results"):
         (tmp_path / folder).mkdir()
     folder = {"CELERY_FOLDER": str(tmp_path)}
     options = ("--pool", "prefork", "--concurrency", WORKERS, "--loglevel", "ERROR", "-Ofair")
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    service = [sys.executable, "-m", "celery", "--app", "celery_service", "worker", *options, *quiet]
-    worker = programs.start(service, server, folder, cwd=PROGRAMS)
-    asking = programs.start([sys.executable, PROGRAMS / "celery_service.py", SECONDS / 2], server, folder)
-    results = report_of(asking)
-    assert [result["right"] for result in results] == [True] * REQUESTS
-    assert len({result["pid"] for result in results}) == WORKERS
-    assert {result["warmed_by"] for result in results} == {worker.pid}
+    server = serve(gather=WORKERS)
+    command = [sys.executable, "-m", "celery", "--app", "celery_service", "worker", *options, *quiet]
+    worker = programs.start(command, server, folder, cwd=PROGRAMS)
+
+    def ask(*arguments):
+        command = [sys.executable, PROGRAMS / "celery_service.py", SECONDS / 2, *arguments]
+        return report_of(programs.start(command, server, folder))
+
+    yield SimpleNamespace(ask=ask, pid=worker.pid, server=server)
     os.kill(worker.pid, signal.SIGTERM)
     worker.communicate(timeout=SECONDS)
     assert worker.returncode == 0
+
+
+def test_celery_with_a_pool_of_forks(celery):
+    results = celery.ask()
+    assert [result["right"] for result in results] == [True] * REQUESTS
+    assert len({result["pid"] for result in results}) == WORKERS
+    assert {result["warmed_by"] for result in results} == {celery.pid}
+
+
+def test_the_soft_time_limit_of_a_celery_task_ends_a_wait_and_cancels_its_execution(celery):
+    for number, (note,) in enumerate(celery.ask("wait"), start=1):
+        assert note.startswith(f"the wait for execution running-{number} was interrupted by SoftTimeLimitExceeded")
+    assert celery.server.cancelled == {"running-1": 1, "running-2": 1}
 
 
 def test_a_running_event_loop(programs, server):

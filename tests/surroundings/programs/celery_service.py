@@ -8,6 +8,7 @@ from pathlib import Path
 
 from answers import count_right, is_right, report
 from celery import Celery, group
+from celery.exceptions import SoftTimeLimitExceeded
 
 from flow_client import PlatformClient
 
@@ -33,6 +34,18 @@ def read(execution_id: str) -> dict[str, object]:
     return {"right": is_right(client, execution_id), "pid": os.getpid(), "warmed_by": warmed_by}
 
 
+@app.task(name="wait", soft_time_limit=1)
+def wait(execution_id: str) -> list[str]:
+    """Wait for longer than the task may, and return what the client says of it."""
+    try:
+        client.execution(execution_id).wait(on_interrupt="cancel")
+    except SoftTimeLimitExceeded as limit:
+        return getattr(limit, "__notes__", [])
+    return ["it was never told"]
+
+
 if __name__ == "__main__":
-    tasks = [read.s(f"gather-{number}") for number in range(TASKS)]
+    reads = [read.s(f"gather-{number}") for number in range(TASKS)]
+    waits = [wait.s("running-1"), wait.s("running-2")]
+    tasks = waits if sys.argv[2:] == ["wait"] else reads
     report(group(tasks).apply_async().get(timeout=float(sys.argv[1]), interval=0.05))
