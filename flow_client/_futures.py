@@ -145,6 +145,7 @@ class SharedWaiter:
         """Fail the pending futures. Can be called twice. The thread ends when its request under way has an answer."""
         with self._lock:
             self._closed = True
+        self._wake()
         for watched in list(self._pending.values()):
             execution_id = watched.future.execution_id
             message = f"the client was closed before execution {execution_id} ended; it goes on"
@@ -169,6 +170,7 @@ class SharedWaiter:
                 thread.start()
         except BaseException as error:
             self._pending.pop(watched.future, None)
+            self._wake()
             if isinstance(error, RuntimeError):
                 raise PlatformClientError(f"the thread that waits for futures cannot be started: {error}") from error
             raise
@@ -182,6 +184,10 @@ class SharedWaiter:
             watched.future.settle()
         self._inbox.put(partial(self._let_go, watched))
 
+    def _wake(self) -> None:
+        """Have the thread see whether there is still work."""
+        self._inbox.put(lambda: None)
+
     def _run(self) -> None:
         try:
             self._serve()
@@ -191,12 +197,11 @@ class SharedWaiter:
     def _fail_all(self, error: BaseException) -> None:
         """Fail the pending futures: this thread cannot go on. The next future starts another one."""
         logger.error("the thread of the futures failed", exc_info=error)
-        with self._lock:
-            if self._thread is not threading.current_thread():
-                return
-            abandoned, self._pending, self._thread = list(self._pending.values()), {}, None
-            self._agenda = Agenda()
-        for watched in abandoned:
+        if self._thread is not threading.current_thread():
+            return
+        # Without the lock, as in `_has_work`: who enters a future from here on finds no thread and starts one.
+        self._agenda, self._thread = Agenda(), None
+        for watched in list(self._pending.values()):
             execution_id = watched.future.execution_id
             failure = PlatformClientError(
                 f"the thread that waits for futures failed: {error!r}; execution {execution_id} goes on: "
@@ -217,13 +222,18 @@ class SharedWaiter:
             self._drop_hints(watched)
 
     def _has_work(self) -> bool:
-        with self._lock:
-            # A thread whose start was interrupted may have been replaced.
-            is_ours = self._thread is threading.current_thread()
+        # A thread whose start was interrupted may have been replaced.
+        is_ours = self._thread is threading.current_thread()
+        # Never waited for: its holder may be a thread whose signal handler waits for a future. It puts something last.
+        if not self._lock.acquire(blocking=False):
+            return is_ours
+        try:
             if is_ours and not self._pending:
                 self._thread = None
                 self._agenda = Agenda()
             return is_ours and bool(self._pending)
+        finally:
+            self._lock.release()
 
     def _next_due(self) -> float:
         return max(self._agenda.next_due(), self._earliest)
