@@ -132,9 +132,11 @@ class Delivery:
             await self.reconcile(session)
 
     def _note_attempt(self, message: Message, parcel: Parcel) -> None:
-        message.note_attempt(sent=parcel.sent)
-        if parcel.sent and message.times_sent > 1:
-            self.resent += 1
+        if parcel.sent:
+            message.times_sent += 1
+            self.resent += message.times_sent > 1
+        else:
+            message.give_back()
         if parcel.duplicate and message.times_sent == 1:
             parcel.refusal = BridgeError(f"{message.subject}: another message has the id {message.message_id}")
         # If somebody else has written, the message gets another number.

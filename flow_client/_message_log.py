@@ -105,11 +105,9 @@ class Message:
             self.withdrawn = self.withdrawn or not self._claimed
         return not self.withdrawn
 
-    def note_attempt(self, *, sent: bool) -> None:
-        """Note whether it was sent after it had been claimed; called by the loop."""
-        if sent:
-            self.times_sent += 1
-        elif self._claimed and not self.times_sent:
+    def give_back(self) -> None:
+        """Let the caller withdraw it again: it was claimed and did not reach a connection; called by the loop."""
+        if self._claimed and not self.times_sent:
             self._claimed = False
             self._claim.release()
 

@@ -41,7 +41,8 @@ class _Batch(Exchange):
         for number, parcel in enumerate(self.parcels, 1):
             operation = _COMMIT if number == last else _START if number == 1 else _APPEND
             reply = f"{prefix}{number}.{operation}.$FI"
-            await self.send(client, parcel, reply)
+            parcel.sent = True
+            await client.publish(parcel.subject, parcel.payload, reply, parcel.headers)
 
     def on_reply(self, tokens: list[str], answer: dict[str, Any]) -> None:
         self.answers += 1

@@ -87,17 +87,6 @@ class Exchange(ABC):
     def on_reply(self, tokens: list[str], answer: dict[str, Any]) -> None:
         """Take an answer; `tokens` are what was added to the inbox."""
 
-    async def send(self, client: Client, parcel: Parcel, reply: str) -> None:
-        """Send one of the parcels.
-
-        Raises:
-            DoubtError: the connection was lost before.
-        """
-        if not client.is_connected:
-            raise DoubtError("NATS: the connection was lost")
-        parcel.sent = True
-        await client.publish(parcel.subject, parcel.payload, reply, parcel.headers)
-
     def on_error(self, error: Exception) -> None:
         """Take an error of the connection."""
         text = str(error)

@@ -168,6 +168,8 @@ class Session:
         Raises:
             DoubtError: it has not.
         """
+        if not self.client.is_connected:
+            raise DoubtError("NATS: the connection was lost")
         token = str(next(self._names))
         self._exchanges[token] = exchange
         size = sum(len(parcel.payload) for parcel in exchange.parcels)

@@ -38,7 +38,8 @@ async def publish_window(session: Session, parcels: list[Parcel]) -> None:
 class _Window(Exchange):
     async def publish(self, client: Client, inbox: str) -> None:
         for number, parcel in enumerate(self.parcels):
-            await self.send(client, parcel, f"{inbox}.{number}")
+            parcel.sent = True
+            await client.publish(parcel.subject, parcel.payload, f"{inbox}.{number}", parcel.headers)
 
     def on_reply(self, tokens: list[str], answer: dict[str, Any]) -> None:
         self.answers += 1

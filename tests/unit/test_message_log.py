@@ -134,7 +134,7 @@ def test_room_is_given_back_in_order():
 def _send(*messages):
     sent = [message for message in messages if message.claim()]
     for message in sent:
-        message.note_attempt(sent=True)
+        message.times_sent += 1
     return sent
 
 
@@ -153,7 +153,7 @@ def test_a_message_that_was_never_sent_can_be_withdrawn():
 def test_a_message_is_either_sent_or_withdrawn_and_what_was_not_sent_after_all_can_be_withdrawn():
     message = _message(waited_for=True)
     assert message.claim()
-    message.note_attempt(sent=False)
+    message.give_back()
     assert message.withdraw()
     assert not message.claim()
     under_way = _message(waited_for=True)
