@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codegen import changes, reading, render, report, spec
-from codegen.document import Schema, SpecError
-from codegen.refresh import Refreshed, refresh
+from codegen.document import SpecError
+from codegen.refresh import refresh
 
 DEFAULT_LOCK = render.ROOT / "openapi.yaml"
 DEFAULT_OUTPUT = render.ROOT / "flow_client"
@@ -67,18 +67,16 @@ def _refresh(options: argparse.Namespace) -> int:
     new = refresh(live, present, options.overlay)
     found = changes.compare(present, new.document)
     texts = {} if options.check else render.modules(new.document, options.lock.name)
-    _print_report(options, live, new, found)
+    notes = [*new.notes, *spec.warnings(new.document)]
+    if not found and options.lock.read_text(encoding="utf-8") != new.text:
+        notes.append(f"{options.lock.name} says the same in another form; a refresh writes it anew")
+    title = report.title(live)
+    print(report.as_json(title, found, notes) if options.json else report.as_text(title, found, notes))
     if options.check:
         return report.exit_code(found)
     options.lock.write_text(new.text, encoding="utf-8")
     print(f"codegen: wrote {options.lock}", file=sys.stderr)
     return _write(texts, options.output)
-
-
-def _print_report(options: argparse.Namespace, live: Schema, new: Refreshed, found: list[changes.Change]) -> None:
-    notes = [*new.notes, *spec.warnings(new.document)]
-    title = report.title(live)
-    print(report.as_json(title, found, notes) if options.json else report.as_text(title, found, notes))
 
 
 def _write(texts: dict[str, str], output: Path) -> int:

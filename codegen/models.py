@@ -42,6 +42,8 @@ class Models:
         self._owners: dict[str, tuple[str, Direction]] = {}
         self._names: dict[tuple[str, Direction], str] = {}
         self._open: list[str] = []
+        self._done: set[tuple[str, str]] = set()
+        self._within: list[int] = []
         self.components: dict[str, Schema] = {}
         self.notes: list[str] = []
 
@@ -74,8 +76,10 @@ class Models:
         name = locked or self._names.get(owner) or self._own_name(branch, direction, hint)
         self._owners.setdefault(name, owner)
         self._names.setdefault(owner, name)
-        if name in self._open or (name in self.components and not locked):
+        if name in self._open or (name, branch.origin) in self._done:
             return _reference(name)
+        if branch.origin:
+            self._done.add((name, branch.origin))
         self._open.append(name)
         content = self._content(branch, ours if locked else None, direction, name)
         self._open.remove(name)
@@ -87,7 +91,8 @@ class Models:
         if branch.is_model:
             return self.model(branch, ours, direction, hint)
         if branch.kind == "object":
-            return {"type": "object", "additionalProperties": self._values(branch, ours, direction, hint)}
+            extra = ours.extra if ours else None
+            return {"type": "object", "additionalProperties": self._inner(branch.extra, extra, direction, hint) or True}
         # What the client reads it does not refuse for a bound: those are the platform's own business.
         left_out = CONDITIONS if direction == "answer" else ()
         keywords = {key: value for key, value in branch.keywords.items() if key not in left_out}
@@ -97,15 +102,17 @@ class Models:
         if "pattern" in found and not _is_usable(found["pattern"]):
             self.notes.append(f"{hint}: the pattern {found.pop('pattern')!r} cannot be checked by pydantic; left out")
         if branch.items is not None:
-            items = ours.items if ours else None
-            found["items"] = self.schema(branch.items, items, direction, f"{hint}Item")
+            found["items"] = self._inner(branch.items, ours.items if ours else None, direction, f"{hint}Item")
         return found
 
-    def _values(self, branch: Branch, ours: Branch | None, direction: Direction, hint: str) -> Schema | bool:
-        """Return what the values of a free-form object are; True for anything."""
-        if branch.extra is None or not isinstance(branch.extra.node, dict) or not branch.extra.node:
-            return True
-        return self.schema(branch.extra, ours.extra if ours else None, direction, f"{hint}Value") or True
+    def _inner(self, live: Cursor | None, ours: Cursor | None, direction: Direction, hint: str) -> Schema:
+        """Return what the values of a free-form object or an array are; one within itself is any JSON."""
+        if live is None or not isinstance(live.node, dict) or id(live.node) in self._within:
+            return {}
+        self._within.append(id(live.node))
+        found = self.schema(live, ours, direction, hint)
+        self._within.pop()
+        return found
 
     def _content(self, branch: Branch, ours: Branch | None, direction: Direction, name: str) -> Schema:
         known = {**ours.properties, **ours.kept} if ours else {}

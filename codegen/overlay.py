@@ -5,6 +5,7 @@ It is strict: each action has to match and to change something.
 """
 
 import difflib
+import json
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -49,10 +50,11 @@ class Overlay:
             SpecError: an action matches nothing, or changes nothing because the document says the same already.
         """
         changed = deepcopy(document)
+        said = json.dumps(changed)
         for each in self.actions:
-            before = deepcopy(changed)
             _apply(each, changed)
-            if changed == before:
+            before, said = said, json.dumps(changed)
+            if said == before:
                 raise SpecError(f"{each.place}: {each.target}: the document says this already; remove the action")
         return changed
 

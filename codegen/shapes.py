@@ -19,6 +19,8 @@ KEYWORDS: dict[str, tuple[str, ...]] = {
     "boolean": ("enum",),
     "array": ("minItems", "maxItems"),
 }
+# What pydantic calls a bound that it cannot place, as in `Annotated[int | float, Field(gt=0)]`.
+_PYDANTIC_BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
 _KINDS_OF_VALUES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 
 
@@ -118,10 +120,16 @@ def _branches(cursor: Cursor, origin: str | None, seen: tuple[str, ...]) -> list
         return _branches(cursor.at(merged), origin or only, seen)
     choices = [*node.get("anyOf", ()), *node.get("oneOf", ())]
     if choices:
-        found = [branch for each in choices for branch in _branches(cursor.at(each), None, seen)]
+        found = [_limited(branch, node) for each in choices for branch in _branches(cursor.at(each), None, seen)]
     else:
         found = [branch for kind in _kinds(node) for branch in _of_kind(kind, cursor, origin)]
     return [*found, Branch("null")] if node.get("nullable") is True else found
+
+
+def _limited(branch: Branch, node: Schema) -> Branch:
+    """Return one of several types with the conditions that `node` states for all of them."""
+    stated = {_PYDANTIC_BOUNDS.get(name, name): value for name, value in node.items() if name not in ("enum", "const")}
+    return replace(branch, keywords={**branch.keywords, **_keywords(branch.kind, stated)})
 
 
 def _referenced(cursor: Cursor, node: Schema, seen: tuple[str, ...]) -> list[Branch]:

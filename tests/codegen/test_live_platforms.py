@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from support.live_platforms import COMPONENT, ORG, STYLES, WORKSPACE, served
-from support.specifications import field, live, put, schema
+from support.specifications import OURS, field, live, operation, put, refreshed, schema
 
 from flow_client import models
 from flow_client._generated import operations
+from flow_client.local import LocalPlatform
 
 CALLER = Path(__file__).parent / "programs" / "caller.py"
+COMPONENTS = Path(__file__).parents[1] / "integration" / "components" / "components.toml"
 DEFAULTS = CALLER.with_name("defaults.py")
 
 
@@ -73,6 +75,12 @@ def _files(package):
     return {path: path.read_bytes() for path in package.folder.rglob("*") if path.is_file()}
 
 
+def test_the_local_platform_says_what_the_lock_says(package, capsys):
+    with LocalPlatform(COMPONENTS) as platform:
+        assert package.codegen("--check", "--spec", f"{platform.base_url}/openapi.json") == 0
+    assert "nothing changed" in capsys.readouterr().out
+
+
 def test_a_check_writes_nothing(package, capsys):
     app, _ = STYLES["typed"]()
     before = _files(package)
@@ -113,3 +121,51 @@ def test_a_platforms_words_cannot_become_code(package, capsys):
     assert imports == set()
     model = package.run(DEFAULTS)
     assert model == {"owner": words, "lifecycle_event": words}
+
+
+def test_schemas_within_themselves_and_many_ways_to_one(package):
+    """An alias for any JSON, as FastAPI writes it, and forty levels that each name the next twice."""
+    document = live()
+    json_alias = {"$ref": "#/components/schemas/Json"}
+    document["components"]["schemas"]["Json"] = {
+        "anyOf": [
+            {"type": "object", "additionalProperties": {"anyOf": [json_alias, {"type": "null"}]}},
+            {"type": "array", "items": json_alias},
+            {"type": "string"},
+        ]
+    }
+    for level in range(40):
+        below = {"$ref": f"#/components/schemas/Level{level + 1}"}
+        document["components"]["schemas"][f"Level{level}"] = {"type": "object", "properties": {"a": below, "b": below}}
+    document["components"]["schemas"]["Level40"] = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    put(document, "Run", "output", **json_alias)
+    put(document, "Run", "tree", **{"$ref": "#/components/schemas/Level0"})
+    path = package.folder / "live.json"
+    path.write_text(json.dumps(document))
+    assert package.codegen("--spec", str(path)) == 0
+    assert package.codegen("--check", "--spec", str(path)) == 0
+    assert "class Level40(FlowModel)" in (package.code / "_generated" / "models.py").read_text()
+
+
+def test_three_answers_share_the_one_model_that_submits_return():
+    document = live()
+    document["components"]["schemas"]["AgentTicket"] = {
+        "type": "object",
+        "required": ["execution_id", "status", "container"],
+        "properties": {
+            "execution_id": {"type": "string", "format": "uuid"},
+            "status": {"type": "string", "enum": ["accepted"]},
+            "container": {"type": "string"},
+            "queue_position": {"type": "string"},
+        },
+    }
+    path = "/api/v1/orgs/{organization_id}/workspaces/{workspace}/agents/{agent}/executions"
+    answer = operation(document, path, "post")["responses"]["202"]["content"]["application/json"]
+    answer["schema"] = {"$ref": "#/components/schemas/AgentTicket"}
+    accepted = schema(refreshed(document, OURS), "ExecutionAccepted")
+    assert accepted["required"] == ["execution_id", "status"]
+    assert accepted["properties"]["container"] == {"type": "string"}
+    assert accepted["properties"]["queue_position"] == {"type": ["integer", "string", "null"]}
+    known, anything = accepted["properties"]["status"]["anyOf"]
+    assert {"pending", "paused", "accepted"} < {*known["enum"]}
+    assert anything == {"type": "string"}

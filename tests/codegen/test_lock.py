@@ -143,6 +143,15 @@ def test_the_lock_refreshed_from_itself_is_the_same(tmp_path, capsys):
         assert (tmp_path / name).read_text() == (DEFAULT_OUTPUT / name).read_text()
 
 
+def test_a_lock_in_another_form_is_no_change_and_is_said(tmp_path, capsys):
+    lock = tmp_path / "openapi.yaml"
+    lock.write_text(yaml.safe_dump(DOCUMENT))
+    assert main(["--check", "--spec", str(DEFAULT_LOCK), "--lock", str(lock)]) == 0
+    said = capsys.readouterr().out
+    assert "nothing changed" in said
+    assert "openapi.yaml says the same in another form" in said
+
+
 def test_the_facade_has_every_model():
     classes = {name for name in vars(generated_models) if isinstance(vars(generated_models)[name], type)}
     own = {name for name in classes if vars(generated_models)[name].__module__ == generated_models.__name__}

@@ -1,4 +1,4 @@
-"""Two hundred specifications that say the same differently give the same lock, and a client that works."""
+"""Three hundred specifications that say the same differently give the same lock, and a client that works."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from support.mutations import MUTATIONS, mutated
 from support.specifications import live, locked, refreshed
 
 CALLER = Path(__file__).parent / "programs" / "caller.py"
-EXAMPLES = int(os.environ.get("MUTATIONS", "200"))
+EXAMPLES = int(os.environ.get("MUTATIONS", "300"))
 
 
 @pytest.mark.timeout(600)
