@@ -187,7 +187,8 @@ def _candidates(branch: Branch, direction: Direction, hint: str) -> Iterable[str
 @cache
 def _taken_by_python() -> frozenset[str]:
     modules = (builtins, typing, pydantic)
-    own = ("FlowModel", "RecordMethods", "datetime", "date", "time", "timedelta", "Decimal", "UUID", "Enum")
+    bases = ("CompleteInput", "FlowModel", "OwnAnswer", "RecordMethods")
+    own = (*bases, "datetime", "date", "time", "timedelta", "Decimal", "UUID", "Enum")
     return frozenset({name for module in modules for name in dir(module)} | {*own})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -56,6 +56,14 @@ def whole_number(value: object, name: str, error: type[PlatformClientError] = Co
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     raise error(f"{name} is {shown(value)}; it must be a whole number above 0")
+
+
+def version_text(value: object, name: str) -> str:
+    """Return a version as text; raise `InvalidRequestError` unless it is text or a whole number, numpy's too."""
+    is_number = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0
+    if is_number or isinstance(value, str):
+        return str(value)
+    raise InvalidRequestError(f"{name} is {shown(value)}; it must be a whole number such as 3, or text such as '1.2'")
 
 
 def identifier(value: object, name: str, error: type[PlatformClientError] = ConfigurationError) -> str:

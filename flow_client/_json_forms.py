@@ -330,8 +330,8 @@ _FORMS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (os.PathLike, os.fspath),
     ((date, time), _iso),
     (timedelta, _iso_duration),
+    (Mapping, _mapping),  # the client's own models too: as they came
     (BaseModel, _model),
-    (Mapping, _mapping),
     ((set, frozenset), _sorted),
     ((deque, Sequence, AbstractSet, ValuesView), list),
 )

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from flow_client._answer_mapping import AnswerMapping
 from flow_client._log import add_note
 from flow_client.errors import PlatformExecutionError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from typing_extensions import Self
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "timeout", "dead_letter", "cancelled"})
 """The statuses after which an execution does not change any more (contract section 1), in lower case."""
 
 
-class FlowModel(BaseModel):
-    """Base of all models. A model is built at its first use: most scripts use a few of them."""
+ModelT = TypeVar("ModelT", bound="FlowModel")
+
+
+class FlowModel(AnswerMapping, BaseModel):  # type: ignore[misc] # as a mapping it iterates over its keys
+    """Base of all models. A model is built at its first use: most scripts use a few of them.
+
+    Its attributes are Python values: `record.created_at` is a datetime. As a mapping it is what came on the wire:
+    `record["created_at"]` is text, and a field that did not come is no key. A model that was made or changed here has
+    the fields that were set, as JSON.
+    """
+
+    # A slot and no private attribute of pydantic's: those take part in comparisons and slow the making down.
+    __slots__ = ("_received",)
 
     model_config = ConfigDict(defer_build=True)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Return the model of `obj`, usually a dict, as pydantic does, and keep its fields as they came."""
+        model = super().model_validate(obj, **options)
+        return _keep(model, model._complete(obj)) if isinstance(obj, dict) else model  # noqa: SLF001 - its own kind
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as a JSON object, under the platform's names and with those that only it knows.
@@ -28,8 +50,77 @@ class FlowModel(BaseModel):
         Times are ISO 8601 text. What was free JSON is handed on as it came, not copied.
         """
         # Not `model_dump`: it turns NaN into null and refuses what is nested deeper than some 200 levels.
-        fields = {field.alias or name: getattr(self, name) for name, field in type(self).model_fields.items()}
+        return self._json_fields(type(self).model_fields)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, with other values for the fields in `update`, as pydantic does."""
+        copied = super().model_copy(update=update, deep=deep)
+        return _keep(copied, None) if update else copied
+
+    def _complete(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return what the mapping shows of the fields that came: a copy of its own, whose values are shared."""
+        return dict(fields)
+
+    def _as_received(self) -> dict[str, Any]:
+        kept = self._kept()
+        return self._json_fields(self.model_fields_set) if kept is None else kept
+
+    def _kept(self) -> dict[str, Any] | None:
+        """Return the fields that came, None if this model was made or changed here."""
+        return getattr(self, "_received", None)
+
+    def _json_fields(self, names: Collection[str]) -> dict[str, Any]:
+        """Return the fields that are in `names`, and those that only the platform knows, as a JSON object."""
+        declared = type(self).model_fields
+        fields = {field.alias or name: getattr(self, name) for name, field in declared.items() if name in names}
         return {name: _as_json(value) for name, value in {**fields, **(self.model_extra or {})}.items()}
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Mapping) and not isinstance(other, AnswerMapping):
+            return self._as_received() == other
+        return BaseModel.__eq__(self, other)
+
+    def __hash__(self) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(
+            f"unhashable type: {name!r}; if it was given to asyncio.gather: calls of PlatformClient block, "
+            "client.map runs many at a time (docs/porting.md)"
+        )
+
+    if not TYPE_CHECKING:  # or each new attribute would seem to be one
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            _keep(self, None)
+
+        def __delattr__(self, name: str) -> None:
+            super().__delattr__(name)
+            _keep(self, None)
+
+    def __copy__(self) -> Self:
+        return _keep(super().__copy__(), self._kept())
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        memo = {} if memo is None else memo
+        return _keep(super().__deepcopy__(memo), deepcopy(self._kept(), memo))
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return {**super().__getstate__(), "_received": self._kept()}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        _keep(self, state.get("_received"))
+
+
+class CompleteInput(FlowModel):
+    """An input: a field that did not come has its default, in the mapping too."""
+
+    def _complete(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {**fields, **{name: value for name, value in self.to_dict().items() if name not in fields}}
+
+    def _as_received(self) -> dict[str, Any]:
+        kept = self._kept()
+        return self.to_dict() if kept is None else kept
 
 
 class OwnAnswer(FlowModel):
@@ -103,6 +194,11 @@ class RecordMethods(FlowModel):
         from flow_client._html import record_card  # noqa: PLC0415 - only notebooks need it
 
         return record_card(self)
+
+
+def _keep(model: ModelT, received: dict[str, Any] | None) -> ModelT:
+    object.__setattr__(model, "_received", received)
+    return model
 
 
 def _as_json(value: Any) -> Any:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from flow_client import _submission
 from flow_client._bridge_methods import BridgeMethods
-from flow_client._checks import optional_seconds, seconds, shown
+from flow_client._checks import optional_seconds, seconds, shown, version_text
 from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, ClientCore, caller
 from flow_client._futures import SharedWaiter
 from flow_client._generated import operations
@@ -178,11 +178,16 @@ class OperationMethods(ClientCore, BridgeMethods):
             operations.EXECUTE_TRANSFORM, {"transform_id": transform_id}, fields, idempotency_key=idempotency_key
         ).value
 
-    def get_service_skills(self, service_id: Identifier, *, version: str | None = None) -> JsonObject:
-        """Return the skills object that a service publishes, of one `version` if that is given."""
+    def get_service_skills(self, service_id: Identifier, *, version: int | str | None = None) -> JsonObject:
+        """Return the skills object that a service publishes.
+
+        Args:
+            service_id: the service.
+            version: a whole number, or text such as `1.2`; the newest if None.
+        """
         if version is None:
             return self._call(operations.GET_SERVICE_SKILLS, {"service_id": service_id}).value
-        ids = {"service_id": service_id, "version": version}
+        ids = {"service_id": service_id, "version": version_text(version, "version")}
         return self._call(operations.GET_SERVICE_SKILLS_VERSION, ids).value
 
     def execution(self, execution_id: ExecutionReference) -> ExecutionHandle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 from flow_client import config as configuration
 from flow_client._auth import TokenStore
@@ -277,6 +277,10 @@ class PlatformClient(DurableMethods):
         """
         self._close()
 
+    def aclose(self) -> None:
+        """Close as `close()` does: the name that it has in the async client."""
+        self.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -284,6 +288,13 @@ class PlatformClient(DurableMethods):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._close(quietly=error is not None)
+
+    if not TYPE_CHECKING:  # a type checker shall find them missing
+
+        def __aenter__(self) -> NoReturn:
+            raise TypeError("PlatformClient is synchronous: write `with` in place of `async with` (docs/porting.md)")
+
+        __aexit__ = __aenter__
 
     def __repr__(self) -> str:
         # A traceback may show a client whose settings were refused.

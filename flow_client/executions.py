@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from flow_client._answer_mapping import AnswerMapping
 from flow_client._checks import optional_seconds
 from flow_client.errors import ClientClosedError, InvalidRequestError
 from flow_client.models import ExecutionAccepted
@@ -49,10 +51,13 @@ class ExecutionClient(Protocol):
         """Follow the execution's events."""
 
 
-class ExecutionHandle:
+class ExecutionHandle(AnswerMapping):
     """One execution, to be asked about and waited for.
 
     `client.submit_*` returns one; `client.execution(execution_id)` makes one without a request.
+
+    It can be read as the dict that answered the submission: `handle["execution_id"]`, `handle["status"]`. One that was
+    made without a request has `execution_id` alone. Two handles are never equal, and a handle can be a key.
 
     Pickled, or as `to_dict()`, it keeps what names the execution, and neither the client nor the token. Unpickled it is
     detached: whatever asks the platform raises `ClientClosedError` until `attach(client)` gives it a client.
@@ -163,7 +168,7 @@ class ExecutionHandle:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what names the execution as a JSON object, without a token; `from_dict` reads it."""
-        accepted = None if self.accepted is None else self.accepted.model_dump(mode="json")
+        accepted = None if self.accepted is None else dict(self.accepted)
         return {**{name: getattr(self, name) for name in _NAMES}, "accepted": accepted}
 
     @classmethod
@@ -190,9 +195,19 @@ class ExecutionHandle:
             )
         return self._attached
 
+    def _as_received(self) -> dict[str, Any]:
+        return {"execution_id": self.execution_id} if self.accepted is None else self.accepted._as_received()  # noqa: SLF001 - its own kind
+
     def _noted(self, record: ExecutionRecord) -> ExecutionRecord:
         self._last_status = record.status
         return record
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Mapping) and not isinstance(other, AnswerMapping):
+            return self._as_received() == other
+        return self is other
+
+    __hash__ = object.__hash__
 
     def __getstate__(self) -> dict[str, Any]:
         return self.to_dict()

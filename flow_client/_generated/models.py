@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from flow_client._model import FlowModel, OwnAnswer, RecordMethods
+from flow_client._model import CompleteInput, FlowModel, OwnAnswer, RecordMethods
 
 
 class CodeBlockExecutionRequest(FlowModel):
@@ -294,7 +294,7 @@ class ProblemDetails(FlowModel):
     """
 
 
-class ExecutionInput(FlowModel):
+class ExecutionInput(CompleteInput):
     """What an execution is given. It is published before its container starts."""
 
     model_config = ConfigDict(
