@@ -12,6 +12,8 @@ from codegen.matching import Place
 from codegen.normalise import normalise
 
 MAX_OTHERS = 20
+# What a walk through a document raises where a list stands for an object, or a number for a name.
+_NOT_WHAT_IT_SHOULD_BE = (KeyError, TypeError, AttributeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,21 @@ def new_lock(live: Schema, present: Schema, actions: overlay.Overlay) -> tuple[S
         normal = normalise(live, present, actions.schema_names())
     except RecursionError as error:
         raise SpecError("the specification is nested too deeply") from error
+    except _NOT_WHAT_IT_SHOULD_BE as error:
+        raise SpecError(f"the specification is not valid OpenAPI: {_fault(live, error)}") from error
     document = lock.arrange(actions.apply(normal.document), present, normal.document)
     return document, [*normal.notes, *_others(normal.others)]
+
+
+def _fault(live: Schema, error: Exception) -> str:
+    """Return what is wrong with a document that could not be read: small faults pass, so it is validated only now."""
+    try:
+        validate(live)
+    except OpenAPIValidationError as found:
+        return f"{found.json_path}: {found.message:.300}"
+    except _NOT_WHAT_IT_SHOULD_BE:
+        pass  # The validator stumbles too.
+    return f"{type(error).__name__}: {error}"
 
 
 def _others(places: tuple[Place, ...]) -> list[str]:

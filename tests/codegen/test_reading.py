@@ -138,3 +138,13 @@ def test_a_slow_platform_has_a_time_limit(monkeypatch, http_server):
     http_server.default = Answer(200, typed()[0].openapi())
     with pytest.raises(reading.SpecError, match="did not arrive within 0 s"):
         reading.read(http_server.url)
+
+
+@pytest.mark.parametrize("junk", [None, [], 1, "x", {"a": 1}, [None]])
+def test_a_document_that_is_not_what_it_should_be(refused, junk):
+    document = live()
+    operation(document, STATUS, "get")["parameters"] = [junk]
+    assert "codegen: " in refused(document)
+    document = live()
+    schema(document, "Run")["properties"] = [junk]
+    assert "the specification is not valid OpenAPI: $." in refused(document)
