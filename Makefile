@@ -58,7 +58,7 @@ format: $(DEV) ## Format the code and mend what can be mended.
 	@$(BIN)/ruff format
 
 clean: ## Remove the virtual environment and the caches.
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
