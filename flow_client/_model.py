@@ -14,7 +14,7 @@ from flow_client._log import add_note
 from flow_client.errors import PlatformExecutionError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from typing_extensions import Self
 
@@ -50,7 +50,7 @@ class FlowModel(AnswerMapping, BaseModel):  # type: ignore[misc] # as a mapping 
         Times are ISO 8601 text. What was free JSON is handed on as it came, not copied.
         """
         # Not `model_dump`: it turns NaN into null and refuses what is nested deeper than some 200 levels.
-        return self._json_fields(type(self).model_fields)
+        return self._json_fields(type(self).model_fields, FlowModel.to_dict)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy, with other values for the fields in `update`, as pydantic does."""
@@ -63,17 +63,20 @@ class FlowModel(AnswerMapping, BaseModel):  # type: ignore[misc] # as a mapping 
 
     def _as_received(self) -> dict[str, Any]:
         kept = self._kept()
-        return self._json_fields(self.model_fields_set) if kept is None else kept
+        return self._json_fields(self.model_fields_set, dict) if kept is None else kept
 
     def _kept(self) -> dict[str, Any] | None:
         """Return the fields that came, None if this model was made or changed here."""
         return getattr(self, "_received", None)
 
-    def _json_fields(self, names: Collection[str]) -> dict[str, Any]:
-        """Return the fields that are in `names`, and those that only the platform knows, as a JSON object."""
+    def _json_fields(self, names: Collection[str], form: Callable[[FlowModel], dict[str, Any]]) -> dict[str, Any]:
+        """Return the fields that are in `names`, and those that only the platform knows, as a JSON object.
+
+        `form` makes a JSON object of a model that is the value of one.
+        """
         declared = type(self).model_fields
         fields = {field.alias or name: getattr(self, name) for name, field in declared.items() if name in names}
-        return {name: _as_json(value) for name, value in {**fields, **(self.model_extra or {})}.items()}
+        return {name: _as_json(value, form) for name, value in {**fields, **(self.model_extra or {})}.items()}
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Mapping) and not isinstance(other, AnswerMapping):
@@ -201,14 +204,14 @@ def _keep(model: ModelT, received: dict[str, Any] | None) -> ModelT:
     return model
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(value: Any, form: Callable[[FlowModel], dict[str, Any]]) -> Any:
     """Return a field's value as JSON has it: models and times are objects of Python."""
     if isinstance(value, FlowModel):
-        return value.to_dict()
+        return form(value)
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, list) and value and isinstance(value[0], FlowModel):
-        return [item.to_dict() for item in value]
+        return [form(item) for item in value]
     return value
 
 

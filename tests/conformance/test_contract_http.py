@@ -4,10 +4,11 @@ import inspect
 import re
 from uuid import UUID
 
+import numpy as np
 import pytest
 from support.http import Answer
 
-from flow_client import PlatformClient, PlatformClientError
+from flow_client import InvalidRequestError, PlatformClient, PlatformClientError
 
 UUID_1 = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 W = "/api/v1/orgs/org-1/workspaces/ws-1"
@@ -172,13 +173,16 @@ SIGNATURES = {
     "push_execution_output": "deployment_id, execution_id, output, usage=None, messages=None, state=None, error=None",
     "push_execution_event": "deployment_id, execution_id, event_type, event_data",
     "publish_execution_status": "execution_id, status",
+    "close": "",
+    "aclose": "",
+    "__enter__": "",
 }
 
 
 @pytest.mark.parametrize("method", SIGNATURES)
 def test_names_order_and_defaults_are_the_contracts(method):
     parameters = list(inspect.signature(getattr(PlatformClient, method)).parameters.values())[1:]
-    wanted = re.split(r", ", SIGNATURES[method])
+    wanted = re.split(r", ", SIGNATURES[method]) if SIGNATURES[method] else []
     keyword_only = wanted.index("*") if "*" in wanted else len(wanted)
     for position, text in enumerate(each for each in wanted if each != "*"):
         name, _, default = text.partition("=")
@@ -219,6 +223,20 @@ def test_an_id_that_is_not_valid_is_refused_before_anything_is_sent(client, http
 @pytest.mark.parametrize("version", ["..", "1..2", "1/2", "", "1 2", "a" * 40])
 def test_a_version_that_is_not_valid_is_refused(client, http_server, version):
     with pytest.raises(PlatformClientError, match="version"):
+        client.get_service_skills("sv-1", version=version)
+    assert http_server.received == []
+
+
+@pytest.mark.parametrize(("version", "segment"), [(3, "v3"), (0, "v0"), ("3", "v3"), (np.int64(7), "v7")])
+def test_a_version_is_a_whole_number_or_text(client, http_server, version, segment):
+    http_server.queue(Answer(200, {"skills": []}))
+    assert client.get_service_skills("sv-1", version=version) == {"skills": []}
+    assert http_server.received[0].path == f"/api/v1/orgs/org-1/services/sv-1/{segment}/skills.json"
+
+
+@pytest.mark.parametrize("version", [3.0, True, -1, b"3", [3]])
+def test_a_version_of_another_type_is_refused(client, http_server, version):
+    with pytest.raises(InvalidRequestError, match=r"version is .*; it must be a whole number such as 3, or text"):
         client.get_service_skills("sv-1", version=version)
     assert http_server.received == []
 

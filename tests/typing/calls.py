@@ -8,13 +8,16 @@ from __future__ import annotations
 import uuid
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import assert_type
 
 import flow_client
 from flow_client import ExecutionHandle, PlatformClient
-from flow_client.models import AgentCallResponse, ExecutionCancellation, ExecutionEvent, ExecutionRecord
+from flow_client.models import AgentCallResponse, ExecutionCancellation, ExecutionEvent, ExecutionInput, ExecutionRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def free_json_is_read_without_a_check(record: ExecutionRecord, answer: AgentCallResponse) -> None:
@@ -31,6 +34,30 @@ def records_say_how_long_they_ran(records: list[ExecutionRecord]) -> list[dict[s
     seconds = [record.duration for record in records if record.duration is not None]
     print(sum(seconds), records[0].raise_for_status().output["words"])
     return [record.to_dict() for record in records]
+
+
+def answers_are_read_as_dicts(client: PlatformClient, record: ExecutionRecord, given: ExecutionInput) -> dict[str, Any]:
+    handle = client.submit_code_block_execution("count-words", {})
+    assert_type(handle["execution_id"], Any)
+    assert_type(record["output"], Any)
+    assert_type(record.get("created_at"), Any)
+    for answer in (record, given, handle, client.cancel_execution(handle), client.execute_agent("a", {}, None)):
+        assert_type(dict(answer), dict[str, Any])
+        assert_type({**answer}, dict[str, Any])
+        assert_type(answer.copy(), dict[str, Any])
+        assert_type(sorted(answer), list[str])
+        print("error" in answer, len(answer), answer == {"status": "completed"}, show_fields(answer, **answer))
+        for name, value in answer.items():
+            print(name.upper(), value["x"])
+    record["status"] = "seen"  # type: ignore[index]
+    record.pop("status")  # type: ignore[attr-defined]
+    client.get_service_skills("search", version=3)
+    client.get_service_skills("search", version=3.0)  # type: ignore[arg-type]
+    return record | {"mine": 1}
+
+
+def show_fields(answer: Mapping[str, Any], **fields: Any) -> str:
+    return f"{answer['status']} {fields}"
 
 
 def the_execution_mode_says_what_an_agent_returns(client: PlatformClient, mode: Literal["inline", "isolated"]) -> None:
