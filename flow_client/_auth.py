@@ -6,16 +6,16 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from flow_client._fork import renew_after_fork
-from flow_client._log import logger
-from flow_client._tracebacks import interruption
+from flow_client._core.fork import renew_after_fork
+from flow_client._core.log import logger
+from flow_client._core.tracebacks import interruption
 from flow_client.config import check_token, hidden
 from flow_client.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flow_client._secret import Secret
+    from flow_client._core.secret import Secret
 
 
 class TokenStore:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from flow_client._checks import shown
+from flow_client._core.checks import shown
 from flow_client.errors import InvalidRequestError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from flow_client import _json
+from flow_client._core import jsontext
 from flow_client.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ def encode(operation: Operation[Any], fields: dict[str, Any]) -> bytes | None:
     """Return the JSON body of `operation` with `fields`; None for an operation without a body.
 
     Raises:
-        InvalidRequestError: a field has the wrong type, or a value in it has no JSON form; see `_json.encode`.
+        InvalidRequestError: a field has the wrong type, or a value in it has no JSON form; see `jsontext.encode`.
     """
     if operation.request is None:
         return None
-    return _json.encode(_given(_build(operation, fields)))
+    return jsontext.encode(_given(_build(operation, fields)))
 
 
 def describe(error: ValidationError) -> str:
@@ -32,7 +32,7 @@ def describe(error: ValidationError) -> str:
 def _build(operation: Operation[Any], fields: dict[str, Any]) -> BaseModel:
     request: type[BaseModel] = operation.request  # type: ignore[assignment]
     try:
-        return request.model_validate({name: _json.unfolded(value, name) for name, value in fields.items()})
+        return request.model_validate({name: jsontext.unfolded(value, name) for name, value in fields.items()})
     except ValidationError as error:
         raise InvalidRequestError(f"{operation.operation_id}: {describe(error)}") from error
 

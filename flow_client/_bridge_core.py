@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flow_client._checks import seconds, whole_number
-from flow_client._deadline import Deadline
-from flow_client._exit import close_at_exit, close_together, exit_has_begun, no_longer_open
-from flow_client._fork import never_finalise, renew_after_fork
+from flow_client._core.checks import seconds, whole_number
+from flow_client._core.deadline import Deadline
+from flow_client._core.exit import close_at_exit, close_together, exit_has_begun, no_longer_open
+from flow_client._core.fork import never_finalise, renew_after_fork
+from flow_client._core.log import logger
 from flow_client._hints import Hints
 from flow_client._inbox import Inputs
-from flow_client._log import logger
 from flow_client._loop import LoopThread
 from flow_client._nats import CLOSE_GRACE, Connection, without_foreign_errors
 from flow_client._outbox import BridgeStats, Outbox

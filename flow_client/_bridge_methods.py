@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flow_client._log import logger
+from flow_client._core.log import logger
 from flow_client.errors import ClientClosedError
 from flow_client.executions import id_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flow_client._checks import identifier, seconds
-from flow_client._tracebacks import trim_traceback
+from flow_client._core.checks import identifier, seconds
+from flow_client._core.tracebacks import trim_traceback
 from flow_client.errors import ConfigurationError, InvalidRequestError, PlatformClientError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from flow_client import _json
-from flow_client._deadline import Deadline
+from flow_client._core import jsontext
+from flow_client._core.deadline import Deadline
 from flow_client._generated import operations
 from flow_client._generated.models import ExecutionEvent
 from flow_client._messages import is_terminal_status
@@ -195,6 +195,6 @@ class LiveReader(EventReader):
 
 def _parse(payload: bytes) -> ExecutionEvent:
     try:
-        return ExecutionEvent.model_validate(_json.decode(payload))
+        return ExecutionEvent.model_validate(jsontext.decode(payload))
     except ValueError as exc:
         raise BridgeError(f"an event is malformed: {exc}") from exc

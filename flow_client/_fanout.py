@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from flow_client import _batch_keys
 from flow_client._batch import BatchCounts
-from flow_client._checks import shown, whole_number
-from flow_client._log import logger, say_what_is_left
+from flow_client._core.checks import shown, whole_number
+from flow_client._core.log import logger, say_what_is_left
 from flow_client._model import TERMINAL_STATUSES
 from flow_client._retry import is_transient
 from flow_client._submitter import restated

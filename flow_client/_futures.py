@@ -11,11 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from flow_client._agenda import Agenda, Watched
-from flow_client._deadline import Deadline
-from flow_client._fork import renew_after_fork
-from flow_client._interruptible import InterruptibleFuture
-from flow_client._log import logger
-from flow_client._tracebacks import trim_traceback
+from flow_client._core.deadline import Deadline
+from flow_client._core.fork import renew_after_fork
+from flow_client._core.interruptible import InterruptibleFuture
+from flow_client._core.log import logger
+from flow_client._core.tracebacks import trim_traceback
 from flow_client._waiting import PollSchedule, Watch
 from flow_client.errors import ClientClosedError, PlatformClientError
 

@@ -22,7 +22,7 @@ from urllib3 import exceptions as urllib3_errors
 from urllib3.util import parse_url
 
 from flow_client import _sockets
-from flow_client._fork import renew_after_fork
+from flow_client._core.fork import renew_after_fork
 from flow_client.errors import (
     ConfigurationError,
     PlatformClientError,

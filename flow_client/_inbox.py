@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from flow_client import _json
-from flow_client._deadline import Deadline
+from flow_client._core import jsontext
+from flow_client._core.deadline import Deadline
+from flow_client._core.log import logger
 from flow_client._generated.models import ExecutionInput
 from flow_client._generated.operations import EXECUTION_INPUT_SUBJECT
-from flow_client._log import logger
 from flow_client._nats import ATTEMPT_TIMEOUT
 from flow_client._nats_consumer import ACK_WAIT, Consumer, TakenOverError
 from flow_client.errors import BridgeTimeoutError, MalformedInputError, PlatformClientError
@@ -150,7 +150,7 @@ async def take(connection: Connection, execution_id: str, timeout: float) -> Lea
             f"no input for execution {execution_id} came within {timeout:g} s", execution_id=execution_id
         )
     try:
-        content = ExecutionInput.model_validate(_json.decode(raw))
+        content = ExecutionInput.model_validate(jsontext.decode(raw))
     except ValueError as exc:
         await consumer.settle(_TERMINATED, Deadline(SETTLE_TIMEOUT))
         await _leave(consumer)

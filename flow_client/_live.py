@@ -6,9 +6,9 @@ import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from flow_client._interruptible import InterruptibleFuture
-from flow_client._log import logger
-from flow_client._tracebacks import trim_traceback
+from flow_client._core.interruptible import InterruptibleFuture
+from flow_client._core.log import logger
+from flow_client._core.tracebacks import trim_traceback
 from flow_client._waiting import PollSchedule, Waiter
 from flow_client.errors import ClientClosedError, PlatformClientError
 

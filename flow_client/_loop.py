@@ -16,9 +16,9 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from flow_client._fork import never_finalise, renew_after_fork
-from flow_client._latch import Latch
-from flow_client._log import logger
+from flow_client._core.fork import never_finalise, renew_after_fork
+from flow_client._core.latch import Latch
+from flow_client._core.log import logger
 from flow_client.errors import BridgeError, BridgeTimeoutError, ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:

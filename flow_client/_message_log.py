@@ -14,8 +14,8 @@ from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING
 
-from flow_client._deadline import Deadline
-from flow_client._latch import Latch
+from flow_client._core.deadline import Deadline
+from flow_client._core.latch import Latch
 from flow_client._messages import EventDraft
 from flow_client.errors import ClientClosedError, UndeliveredError
 

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
-from flow_client import _json
-from flow_client._checks import whole_number
+from flow_client._core import jsontext
+from flow_client._core.checks import whole_number
 from flow_client._generated import operations
 from flow_client._model import TERMINAL_STATUSES
 from flow_client.errors import InvalidRequestError
@@ -64,19 +64,19 @@ def output(
         "error": error,
         "timestamp": _now(),
     }
-    return _json.encode(payload)
+    return jsontext.encode(payload)
 
 
 def event(execution_id: str, event_type: object, event_data: Any) -> EventDraft:
     """Return an event's draft; its type must be a non-empty string."""
     before = b'{"execution_id":"%s","sequence":' % execution_id.encode()  # a token: nothing in it is escaped
     content = {"event_type": _name(event_type, "event_type"), "event_data": event_data, "timestamp": _now()}
-    return EventDraft(execution_id, before, b"," + _json.encode(content)[1:])
+    return EventDraft(execution_id, before, b"," + jsontext.encode(content)[1:])
 
 
 def status(execution_id: str, name: object) -> bytes:
     """Return the payload of a change to the status `name`, a non-empty string."""
-    return _json.encode({"execution_id": execution_id, "status": _name(name, "status"), "timestamp": _now()})
+    return jsontext.encode({"execution_id": execution_id, "status": _name(name, "status"), "timestamp": _now()})
 
 
 def is_terminal_status(payload: bytes) -> bool:
@@ -85,7 +85,7 @@ def is_terminal_status(payload: bytes) -> bool:
     Raises:
         ValueError, KeyError, TypeError: it is malformed.
     """
-    return str(_json.decode(payload)["status"]).lower() in TERMINAL_STATUSES
+    return str(jsontext.decode(payload)["status"]).lower() in TERMINAL_STATUSES
 
 
 def check_deployment(deployment_id: object) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nats import errors as nats_errors
 from nats.js import errors as js_errors
 
-from flow_client._log import logger
+from flow_client._core.log import logger
 from flow_client._nats_transport import TlsMissingError, new_client
 from flow_client.errors import (
     BridgeError,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.js import JetStreamContext
 
-    from flow_client._deadline import Deadline
+    from flow_client._core.deadline import Deadline
     from flow_client._servers import Servers
 
 ResultT = TypeVar("ResultT")

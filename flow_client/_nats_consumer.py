@@ -12,7 +12,7 @@ from nats import errors as nats_errors
 from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig
 
-from flow_client._deadline import Deadline
+from flow_client._core.deadline import Deadline
 from flow_client._nats import ATTEMPT_TIMEOUT, FOREIGN, bounded
 from flow_client.errors import BridgeError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nats.js import errors as js_errors
 from nats.js.api import Header
 
-from flow_client import _json
+from flow_client._core import jsontext
 from flow_client._nats import bridge_error
 from flow_client.errors import BridgeError
 
@@ -121,5 +121,5 @@ def read_answer(message: Msg) -> dict[str, Any]:
     status = (message.headers or {}).get(Header.STATUS.value)
     if status is not None:
         return {"error": {"code": int(status), "description": f"status {status}"}}
-    answer: dict[str, Any] = _json.decode(message.data)
+    answer: dict[str, Any] = jsontext.decode(message.data)
     return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flow_client._deadline import Deadline
+from flow_client._core.deadline import Deadline
 from flow_client._nats import ATTEMPT_TIMEOUT, FOREIGN, read_error
 from flow_client._nats_exchange import DoubtError
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from flow_client._deadline import Deadline
-from flow_client._log import logger
+from flow_client._core.deadline import Deadline
+from flow_client._core.log import logger
 from flow_client._nats import ATTEMPT_TIMEOUT, FOREIGN, bounded
 from flow_client._nats_store import stream_of
 from flow_client.errors import ClientClosedError, PlatformClientError

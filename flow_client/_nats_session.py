@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from nats import errors as nats_errors
 
-from flow_client._deadline import Deadline
-from flow_client._log import logger
+from flow_client._core.deadline import Deadline
+from flow_client._core.log import logger
 from flow_client._nats import (
     ATTEMPT_TIMEOUT,
     FOREIGN,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
     from nats.js.api import RawStreamMsg
 
-    from flow_client._deadline import Deadline
+    from flow_client._core.deadline import Deadline
     from flow_client._nats import Connection
 
 # The server counts headers as payload, and a message over its limit ends the connection for good.

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Generic, Literal, TypeVar
 from uuid import UUID
 
-from flow_client._checks import shown
+from flow_client._core.checks import shown
 from flow_client.errors import InvalidRequestError
 
 AnswerT = TypeVar("AnswerT")

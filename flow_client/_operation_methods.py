@@ -9,12 +9,12 @@ from uuid import UUID
 
 from flow_client import _submission
 from flow_client._bridge_methods import BridgeMethods
-from flow_client._checks import optional_seconds, seconds, shown, version_text
 from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, ClientCore, caller
+from flow_client._core.checks import optional_seconds, seconds, shown, version_text
+from flow_client._core.log import logger, say_what_is_left
+from flow_client._core.tracebacks import trim_traceback
 from flow_client._futures import SharedWaiter
 from flow_client._generated import operations
-from flow_client._log import logger, say_what_is_left
-from flow_client._tracebacks import trim_traceback
 from flow_client._waiting import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
 from flow_client.errors import InvalidRequestError, PlatformClientError, PlatformResponseError
 from flow_client.executions import ExecutionHandle, id_of

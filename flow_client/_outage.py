@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from flow_client._log import logger
+from flow_client._core.log import logger
 from flow_client._retry import backoff
 
 if TYPE_CHECKING:

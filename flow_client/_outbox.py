@@ -8,9 +8,9 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flow_client._deadline import Deadline
+from flow_client._core.deadline import Deadline
+from flow_client._core.log import logger
 from flow_client._delivery import Delivery
-from flow_client._log import logger
 from flow_client._message_log import Message, MessageLog
 from flow_client._nats_exchange import DoubtError
 from flow_client._nats_session import ClientRefusedError, Session, too_large

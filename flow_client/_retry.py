@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tenacity import RetryCallState, Retrying
 
-from flow_client._fork import renew_after_fork
-from flow_client._interruptible import sleep
-from flow_client._log import logger
+from flow_client._core.fork import renew_after_fork
+from flow_client._core.interruptible import sleep
+from flow_client._core.log import logger
 from flow_client.errors import (
     PlatformConflictError,
     PlatformConnectionError,
@@ -26,7 +26,7 @@ from flow_client.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flow_client._deadline import Deadline
+    from flow_client._core.deadline import Deadline
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 FIRST_BACKOFF = 0.25

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flow_client import _json
+from flow_client._core import jsontext
 from flow_client._messages import EventDraft
 from flow_client.errors import BridgeError
 
@@ -89,6 +89,6 @@ class Sequences:
 
 def _number(last: Stored) -> int:
     try:
-        return int(_json.decode(last.payload)["sequence"])
+        return int(jsontext.decode(last.payload)["sequence"])
     except (ValueError, KeyError, TypeError) as exc:
         raise BridgeError(f"the last stored event has no sequence number: {last.payload[:200]!r}") from exc

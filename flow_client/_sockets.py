@@ -19,9 +19,9 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from flow_client._deadline import Deadline
-from flow_client._interruptible import LONGEST_SLEEP
-from flow_client._tracebacks import interruption
+from flow_client._core.deadline import Deadline
+from flow_client._core.interruptible import LONGEST_SLEEP
+from flow_client._core.tracebacks import interruption
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for one attempt to connect, proxy and TLS included: past it another attempt is worth more than patience."""

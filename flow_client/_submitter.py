@@ -6,8 +6,8 @@ import inspect
 import time
 from typing import TYPE_CHECKING, Any
 
-from flow_client._checks import shown
-from flow_client._log import logger
+from flow_client._core.checks import shown
+from flow_client._core.log import logger
 from flow_client._outage import Outage
 from flow_client._retry import is_transient
 from flow_client._submission import Submission

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from flow_client import _json, _messages
+from flow_client import _messages
+from flow_client._core import jsontext
 from flow_client._generated.models import ExecutionEvent
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Task:
         self._cleanup.close()
 
     def _keep(self, payload: bytes) -> None:
-        self.events.append(ExecutionEvent.model_validate(_json.decode(payload)))
+        self.events.append(ExecutionEvent.model_validate(jsontext.decode(payload)))
 
 
 class EventNumbers:

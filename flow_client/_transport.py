@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 
 import flow_client
-from flow_client import _body, _json
-from flow_client._checks import shown
-from flow_client._deadline import Deadline
+from flow_client import _body
+from flow_client._core import jsontext
+from flow_client._core.checks import shown
+from flow_client._core.deadline import Deadline
+from flow_client._core.log import logger
+from flow_client._core.secret import Secret
 from flow_client._http import HttpAnswer, HttpSession
-from flow_client._log import logger
 from flow_client._model import OwnAnswer
 from flow_client._retry import Call, Retrier, retry_after_seconds
-from flow_client._secret import Secret
 from flow_client._sockets import Exchange
 from flow_client.errors import (
     ClientClosedError,
@@ -256,7 +257,7 @@ def _content(operation: Operation[Any], answer: HttpAnswer) -> Any:
     """Return the JSON value of the body, or its text where the platform words the answer as it likes."""
     try:
         # An answer without a body says as much as null.
-        return _json.decode(answer.content) if answer.content else None
+        return jsontext.decode(answer.content) if answer.content else None
     except ValueError:
         if issubclass(operation.answer, OwnAnswer):
             return answer.content.decode("utf-8", "replace")
@@ -291,7 +292,7 @@ def _status_error(request: Request, answer: HttpAnswer) -> PlatformStatusError:
 def _detail(answer: HttpAnswer) -> Any:
     """Return what an error's body says: `detail`, an RFC 9457 title, or the body itself."""
     try:
-        body = _json.decode(answer.content)
+        body = jsontext.decode(answer.content)
     except ValueError:
         return answer.content.decode("utf-8", "replace").strip() or None
     if isinstance(body, dict):

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from flow_client._deadline import Deadline
-from flow_client._interruptible import sleep
-from flow_client._log import logger
+from flow_client._core.deadline import Deadline
+from flow_client._core.interruptible import sleep
+from flow_client._core.log import logger
 from flow_client._retry import backoff, is_transient
 from flow_client.errors import (
     ExecutionWaitTimeout,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flow_client import _messages
 from flow_client._bridge_core import BridgeCore
-from flow_client._checks import seconds
+from flow_client._core.checks import seconds
 from flow_client._event_stream import EventStream
 from flow_client._events import EventReader, LiveReader
 from flow_client._generated import operations

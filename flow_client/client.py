@@ -9,7 +9,7 @@ from flow_client import config as configuration
 from flow_client._auth import TokenStore
 from flow_client._batch import Batch
 from flow_client._batch_keys import BatchKeys
-from flow_client._checks import optional_seconds, seconds
+from flow_client._core.checks import optional_seconds, seconds
 from flow_client._durable_methods import DurableMethods
 from flow_client._fanout import BatchOptions, FanOut
 from flow_client._operation_methods import OperationMethods

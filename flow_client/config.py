@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flow_client._checks import identifier, seconds, seconds_from_text, shown, whole_number
-from flow_client._secret import Secret
+from flow_client._core.checks import identifier, seconds, seconds_from_text, shown, whole_number
+from flow_client._core.secret import Secret
 from flow_client.errors import ConfigurationError
 
 if TYPE_CHECKING:

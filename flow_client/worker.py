@@ -29,9 +29,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flow_client import _json, _messages
+from flow_client import _messages
 from flow_client._bridge_core import DEFAULT_CONNECT_TIMEOUT
-from flow_client._checks import seconds, seconds_from_text
+from flow_client._core import jsontext
+from flow_client._core.checks import seconds, seconds_from_text
 from flow_client._failures import failure
 from flow_client._handlers import Result, call
 from flow_client._interrupts import Interrupted, Interrupts
@@ -186,8 +187,8 @@ def _rehearse(options: argparse.Namespace) -> int:
 def _json_argument(text: str, option: str) -> Any:
     try:
         if text == "-":
-            return _json.decode(sys.stdin.buffer.read())
-        return _json.decode(Path(text[1:]).read_bytes() if text.startswith("@") else os.fsencode(text))
+            return jsontext.decode(sys.stdin.buffer.read())
+        return jsontext.decode(Path(text[1:]).read_bytes() if text.startswith("@") else os.fsencode(text))
     except (OSError, ValueError) as error:
         raise InvalidRequestError(f"{option} cannot be read: {error}") from error
 

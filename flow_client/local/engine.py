@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flow_client import _json
+from flow_client._core import jsontext
 from flow_client.local.announcements import Announcements
 from flow_client.local.changes import Changes
 from flow_client.local.logs import RunnersLogs
@@ -79,7 +79,7 @@ class Engine:
         result = dict.fromkeys(_OUTPUT_FIELDS) | {"error": record.error}
         if record.output_sequence is not None:
             message = await self._js.get_msg(OUTPUT_STREAM, seq=record.output_sequence, direct=True)
-            stored = _json.decode(message.data or b"{}")
+            stored = jsontext.decode(message.data or b"{}")
             result = {name: stored.get(name) for name in _OUTPUT_FIELDS}
         # Workers may report any JSON as an error; only an object has room for the log.
         if record.log is not None and isinstance(result["error"], dict):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nats.js.errors import NotFoundError
 
-from flow_client import _json
+from flow_client._core import jsontext
 from flow_client._generated.operations import EXECUTION_OUTPUT_SUBJECT, EXECUTION_STATUS_UPDATE_SUBJECT
 from flow_client.local.announcements import announce
 from flow_client.local.changes import execution_id_of
@@ -42,7 +42,7 @@ class Outcomes:
 
     async def _on_status(self, message: Msg) -> None:
         try:
-            update = ExecutionStatusUpdate.model_validate(_json.decode(message.data))
+            update = ExecutionStatusUpdate.model_validate(jsontext.decode(message.data))
         except ValueError as exc:
             _logger.warning("%s is not a status update: %s", message.subject, exc)
         else:
@@ -88,7 +88,7 @@ class Outcomes:
         subject = EXECUTION_STATUS_UPDATE_SUBJECT.format(execution_id=execution_id)
         try:
             message = await self._js.get_msg(STATUS_STREAM, subject=subject, direct=True)
-            update = ExecutionStatusUpdate.model_validate(_json.decode(message.data or b""))
+            update = ExecutionStatusUpdate.model_validate(jsontext.decode(message.data or b""))
         except (NotFoundError, ValueError):
             return None
         return _text(update.timestamp) if update.status.lower() == "running" else None
@@ -97,7 +97,7 @@ class Outcomes:
 def _outcome(message: Msg) -> tuple[str, dict[str, Any]]:
     """Return the status that an output ends its execution with, and what it changes in the record besides."""
     try:
-        output = ExecutionOutput.model_validate(_json.decode(message.data))
+        output = ExecutionOutput.model_validate(jsontext.decode(message.data))
     except ValueError as error:
         return "failed", {"error": {"type": "MalformedOutput", "message": str(error)}}
     changes = {"output_sequence": message.metadata.sequence.stream, "finished_at": _text(output.timestamp)}

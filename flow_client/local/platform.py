@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flow_client._checks import LONGEST_SECONDS, seconds
+from flow_client._core.checks import LONGEST_SECONDS, seconds
 from flow_client.local import tokens
 from flow_client.local.delivery import WORKER_GRACE
 from flow_client.local.errors import LocalPlatformError, SettingError

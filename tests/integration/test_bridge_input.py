@@ -9,7 +9,7 @@ import pytest
 from support.relay import Relay
 
 from flow_client import BridgeError, BridgeTimeoutError, MalformedInputError, NatsBridge, UndeliveredError
-from flow_client._deadline import Deadline
+from flow_client._core.deadline import Deadline
 from flow_client._nats_consumer import Consumer
 
 

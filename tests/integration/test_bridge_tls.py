@@ -11,7 +11,7 @@ from support.clear_text import HOST, ClearTextServer
 from support.jetstream import create_streams
 
 from flow_client import BridgeError, NatsBridge, UndeliveredError
-from flow_client._deadline import Deadline
+from flow_client._core.deadline import Deadline
 from flow_client._servers import resolve_servers
 from flow_client.local.nats_server import NatsServer
 

@@ -17,7 +17,7 @@ from support.http import Answer
 from support.jetstream import create_streams
 
 from flow_client import _futures, _hints, _loop
-from flow_client._deadline import Deadline
+from flow_client._core.deadline import Deadline
 from flow_client._nats import Connection
 from flow_client._servers import resolve_servers
 from flow_client.local.nats_server import NatsServer

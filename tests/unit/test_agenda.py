@@ -5,7 +5,7 @@ import math
 import pytest
 
 from flow_client._agenda import Agenda, Watched
-from flow_client._deadline import Deadline
+from flow_client._core.deadline import Deadline
 from flow_client._futures import ExecutionFuture
 from flow_client._waiting import PollSchedule, Watch
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import pytest
 
-from flow_client._checks import LONGEST_SECONDS, identifier, seconds, seconds_from_text, shown, whole_number
+from flow_client._core.checks import LONGEST_SECONDS, identifier, seconds, seconds_from_text, shown, whole_number
 from flow_client.errors import ConfigurationError, InvalidRequestError
 
 UNUSABLE = [

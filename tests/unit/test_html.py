@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from flow_client import PlatformClient, _html, errors
-from flow_client._secret import Secret
+from flow_client._core.secret import Secret
 from flow_client.executions import ExecutionHandle
 from flow_client.models import ExecutionAccepted, ExecutionRecord
 

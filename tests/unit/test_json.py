@@ -22,8 +22,9 @@ import pandas as pd
 import pytest
 from pydantic import AnyUrl, BaseModel, Field, PostgresDsn, RootModel
 
-from flow_client import InvalidRequestError, _json
-from flow_client._json_forms import MAX_DEPTH
+from flow_client import InvalidRequestError
+from flow_client._core import jsontext
+from flow_client._core.jsonforms import MAX_DEPTH
 
 ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 UTC = dt.timezone.utc
@@ -191,7 +192,7 @@ def test_a_value_is_written_as_the_json_that_it_stands_for(name):
     value, expected = WRITTEN[name]
     if name.startswith("model"):
         expected = {**expected, "pause": "PT1M30.5S"}
-    assert json.loads(_json.encode({"v": [value]})) == {"v": [expected]}
+    assert json.loads(jsontext.encode({"v": [value]})) == {"v": [expected]}
 
 
 def _nested(levels):
@@ -247,13 +248,13 @@ NO_FORM = {
 def test_a_value_without_a_json_form_is_refused_with_its_place(name):
     value, message = NO_FORM[name]
     with pytest.raises(InvalidRequestError) as caught:
-        _json.encode({"output": {"cfg": [0, value]}})
+        jsontext.encode({"output": {"cfg": [0, value]}})
     assert message.format("output.cfg[1]") in str(caught.value)
 
 
 def test_a_recursion_limit_that_is_met_is_an_error_of_ours():
     def deeper(levels):
-        return deeper(levels - 1) if levels else _json.encode(_nested(MAX_DEPTH))
+        return deeper(levels - 1) if levels else jsontext.encode(_nested(MAX_DEPTH))
 
     with pytest.raises(
         InvalidRequestError, match=f"nested too deeply for Python's recursion limit of {sys.getrecursionlimit()}"
@@ -263,12 +264,12 @@ def test_a_recursion_limit_that_is_met_is_an_error_of_ours():
 
 def test_what_is_written_is_not_changed():
     value = {"a": [np.int64(1), {"b": {2}}], 3: collections.deque([4])}
-    _json.encode(value)
+    jsontext.encode(value)
     assert value == {"a": [1, {"b": {2}}], 3: collections.deque([4])}
 
 
 def test_a_set_is_the_same_text_in_every_process():
-    code = "from flow_client import _json; print(_json.encode({'b', 'a', 'd', 'c', 1, None}).decode())"
+    code = "from flow_client._core import jsontext; print(jsontext.encode({'b', 'a', 'd', 'c', 1, None}).decode())"
     texts = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": str(seed)}, capture_output=True, check=True, text=True
@@ -279,7 +280,10 @@ def test_a_set_is_the_same_text_in_every_process():
 
 
 def test_numpy_and_pandas_are_not_imported():
-    code = "import sys; from flow_client import _json; _json.encode({1}); print({'numpy', 'pandas'} & set(sys.modules))"
+    code = (
+        "import sys; from flow_client._core import jsontext; jsontext.encode({1}); "
+        "print({'numpy', 'pandas'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout == "set()\n"
 
@@ -299,11 +303,11 @@ READ = {
 @pytest.mark.parametrize("name", READ)
 def test_what_python_reads_is_read(name):
     text, expected = READ[name]
-    assert _json.decode(text) == expected == json.loads(text)
+    assert jsontext.decode(text) == expected == json.loads(text)
 
 
 def test_nan_is_read():
-    assert math.isnan(_json.decode(b"NaN"))
+    assert math.isnan(jsontext.decode(b"NaN"))
 
 
 @pytest.mark.parametrize(
@@ -319,4 +323,4 @@ def test_nan_is_read():
 )
 def test_what_is_no_json_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        _json.decode(text)
+        jsontext.decode(text)

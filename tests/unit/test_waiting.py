@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from flow_client._deadline import Deadline
+from flow_client._core.deadline import Deadline
 from flow_client._waiting import Look, PollSchedule, Waiter, Watch
 from flow_client.errors import (
     ExecutionWaitTimeout,

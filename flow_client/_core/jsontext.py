@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from flow_client._json_forms import NoFormError, plain, unfold
+from flow_client._core.jsonforms import NoFormError, plain, unfold
 from flow_client.errors import InvalidRequestError
 
 _SCALARS = frozenset({str, float, bool, type(None)})

@@ -6,8 +6,8 @@ import atexit
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from flow_client._fork import never_finalise
-from flow_client._log import say_at_exit
+from flow_client._core.fork import never_finalise
+from flow_client._core.log import say_at_exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import Future
 from typing import TypeVar
 
-from flow_client._deadline import Deadline
+from flow_client._core.deadline import Deadline
 
 ResultT = TypeVar("ResultT")
 
