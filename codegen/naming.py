@@ -3,10 +3,10 @@
 import keyword
 import re
 
-from flow_client import _model
+from flow_client._api import base
 
 # What every model has already: a field of that name would hide it.
-_TAKEN = frozenset({*dir(_model.RecordMethods), *dir(_model.OwnAnswer), *dir(_model.FlowModel)})
+_TAKEN = frozenset({*dir(base.RecordMethods), *dir(base.OwnAnswer), *dir(base.FlowModel)})
 
 
 def attribute(field: str) -> str:

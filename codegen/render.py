@@ -32,8 +32,8 @@ def modules(document: Schema, source: str) -> dict[str, str]:
     operations = _operations(document, source)
     models = _models(document, source)
     return {
-        "_generated/operations.py": operations,
-        "_generated/models.py": models,
+        "_api/_generated/operations.py": operations,
+        "_api/_generated/models.py": models,
         "models.py": _facade(models, source),
     }
 
@@ -41,7 +41,7 @@ def modules(document: Schema, source: str) -> dict[str, str]:
 def _operations(document: Schema, source: str) -> str:
     return _from_template(
         "operations.py.jinja",
-        "_generated/operations.py",
+        "_api/_generated/operations.py",
         source=source,
         operations=[
             {**asdict(each), "answer_argument": ANSWER_ARGUMENTS.get(each.answer, each.answer)}

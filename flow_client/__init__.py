@@ -10,8 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from flow_client._api.base import TERMINAL_STATUSES
     from flow_client._batch import Batch, BatchCounts
-    from flow_client._model import TERMINAL_STATUSES
     from flow_client._outbox import BridgeStats
     from flow_client.bridge import NatsBridge
     from flow_client.client import PlatformClient
@@ -76,7 +76,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "TERMINAL_STATUSES": "_model",
+    "TERMINAL_STATUSES": "_api.base",
     "Batch": "_batch",
     "BatchCounts": "_batch",
     "BridgeStats": "_outbox",

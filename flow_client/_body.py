@@ -10,7 +10,7 @@ from flow_client._core import jsontext
 from flow_client.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from flow_client._operation import Operation
+    from flow_client._api.operation import Operation
 
 
 def encode(operation: Operation[Any], fields: dict[str, Any]) -> bytes | None:

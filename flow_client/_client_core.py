@@ -11,7 +11,7 @@ from flow_client.errors import ConfigurationError, InvalidRequestError, Platform
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from flow_client._operation import Operation
+    from flow_client._api.operation import Operation
     from flow_client._transport import Reply, Transport
     from flow_client.config import Settings
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
+from flow_client._api._generated import operations
 from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, caller
 from flow_client._core.checks import seconds
 from flow_client._core.tracebacks import trim_traceback
-from flow_client._generated import operations
 from flow_client._live import Ending, show
 from flow_client._operation_methods import OperationMethods, check_on_interrupt
 from flow_client.errors import ExecutionWaitTimeout, InvalidRequestError, PlatformExecutionError

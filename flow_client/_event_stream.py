@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from flow_client._api._generated.models import ExecutionEvent
 from flow_client._events import LONGEST_READ
-from flow_client._generated.models import ExecutionEvent
 from flow_client._nats_reader import LEAVE_TIMEOUT
 from flow_client.errors import ClientClosedError
 

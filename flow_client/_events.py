@@ -7,10 +7,10 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from flow_client._api._generated import operations
+from flow_client._api._generated.models import ExecutionEvent
 from flow_client._core import jsontext
 from flow_client._core.deadline import Deadline
-from flow_client._generated import operations
-from flow_client._generated.models import ExecutionEvent
 from flow_client._messages import is_terminal_status
 from flow_client._nats import bounded, read_error
 from flow_client._nats_reader import OUTAGE_TIMEOUT, SubjectReader

@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from flow_client import _batch_keys
+from flow_client._api.base import TERMINAL_STATUSES
 from flow_client._batch import BatchCounts
 from flow_client._core.checks import shown, whole_number
 from flow_client._core.log import logger, say_what_is_left
-from flow_client._model import TERMINAL_STATUSES
 from flow_client._retry import is_transient
 from flow_client._submitter import restated
 from flow_client.errors import InvalidRequestError, PlatformStatusError

@@ -10,7 +10,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from flow_client._answer_mapping import AnswerMapping
+from flow_client._api.mapping import AnswerMapping
 from flow_client._failures import failure
 from flow_client._interrupts import Interrupted
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flow_client._api._generated import operations
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._generated import operations
 from flow_client._messages import is_terminal_status
 from flow_client._nats import FOREIGN, read_error
 from flow_client.errors import BridgeError, ClientClosedError, PlatformClientError

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flow_client._model import RecordMethods
+    from flow_client._api.base import RecordMethods
     from flow_client.errors import PlatformClientError
     from flow_client.executions import ExecutionHandle
 

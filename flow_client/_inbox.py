@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from flow_client._api._generated.models import ExecutionInput
+from flow_client._api._generated.operations import EXECUTION_INPUT_SUBJECT
 from flow_client._core import jsontext
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._generated.models import ExecutionInput
-from flow_client._generated.operations import EXECUTION_INPUT_SUBJECT
 from flow_client._nats import ATTEMPT_TIMEOUT
 from flow_client._nats_consumer import ACK_WAIT, Consumer, TakenOverError
 from flow_client.errors import BridgeTimeoutError, MalformedInputError, PlatformClientError

@@ -7,10 +7,10 @@ from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
+from flow_client._api._generated import operations
+from flow_client._api.base import TERMINAL_STATUSES
 from flow_client._core import jsontext
 from flow_client._core.checks import whole_number
-from flow_client._generated import operations
-from flow_client._model import TERMINAL_STATUSES
 from flow_client.errors import InvalidRequestError
 
 _EXECUTION_ID = next(p for p in operations.GET_EXECUTION_STATUS.path_parameters if p.name == "execution_id")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flow_client import _submission
+from flow_client._api._generated import operations
 from flow_client._bridge_methods import BridgeMethods
 from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, ClientCore, caller
 from flow_client._core.checks import optional_seconds, seconds, shown, version_text
 from flow_client._core.log import logger, say_what_is_left
 from flow_client._core.tracebacks import trim_traceback
 from flow_client._futures import SharedWaiter
-from flow_client._generated import operations
 from flow_client._waiting import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
 from flow_client.errors import InvalidRequestError, PlatformClientError, PlatformResponseError
 from flow_client.executions import ExecutionHandle, id_of
@@ -22,8 +22,8 @@ from flow_client.executions import ExecutionHandle, id_of
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from flow_client._api.operation import Operation
     from flow_client._client_core import Identifier, JsonObject
-    from flow_client._operation import Operation
     from flow_client._transport import Reply, Transport
     from flow_client.config import Settings
     from flow_client.executions import ExecutionReference, OnInterrupt

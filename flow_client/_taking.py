@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flow_client import _inbox
+from flow_client._api._generated import operations
 from flow_client._core.log import logger
-from flow_client._generated import operations
 from flow_client._message_log import Message
 from flow_client.errors import PlatformClientError, UndeliveredError
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flow_client import _messages
+from flow_client._api._generated.models import ExecutionEvent
 from flow_client._core import jsontext
-from flow_client._generated.models import ExecutionEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,13 +12,13 @@ from pydantic import BaseModel, ValidationError
 
 import flow_client
 from flow_client import _body
+from flow_client._api.base import OwnAnswer
 from flow_client._core import jsontext
 from flow_client._core.checks import shown
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
 from flow_client._core.secret import Secret
 from flow_client._http import HttpAnswer, HttpSession
-from flow_client._model import OwnAnswer
 from flow_client._retry import Call, Retrier, retry_after_seconds
 from flow_client._sockets import Exchange
 from flow_client.errors import (
@@ -37,8 +37,8 @@ from flow_client.errors import (
 )
 
 if TYPE_CHECKING:
+    from flow_client._api.operation import Operation
     from flow_client._auth import TokenStore
-    from flow_client._operation import Operation
     from flow_client.config import Settings
 
 AnswerT = TypeVar("AnswerT")

@@ -21,7 +21,7 @@ from flow_client.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flow_client._generated.models import ExecutionRecord
+    from flow_client._api._generated.models import ExecutionRecord
 
 DEFAULT_WAIT = 300.0
 DEFAULT_NOT_FOUND_GRACE = 30.0

@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from flow_client import _messages
+from flow_client._api._generated import operations
 from flow_client._bridge_core import BridgeCore
 from flow_client._core.checks import seconds
 from flow_client._event_stream import EventStream
 from flow_client._events import EventReader, LiveReader
-from flow_client._generated import operations
 from flow_client._message_log import Message
 from flow_client.errors import ClientClosedError, InvalidRequestError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from flow_client._answer_mapping import AnswerMapping
+from flow_client._api.mapping import AnswerMapping
 from flow_client._core.checks import optional_seconds
 from flow_client.errors import ClientClosedError, InvalidRequestError
 from flow_client.models import ExecutionAccepted

@@ -10,8 +10,8 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request, Resp
 from pydantic import BaseModel
 
 from flow_client import models
-from flow_client._generated import operations
-from flow_client._operation import Operation
+from flow_client._api._generated import operations
+from flow_client._api.operation import Operation
 from flow_client.local import problems
 from flow_client.local.auth import Authentication
 from flow_client.local.dispatch import LEVELS

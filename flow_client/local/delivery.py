@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nats.errors
 from nats.js.errors import NotFoundError
 
-from flow_client._generated.operations import EXECUTION_INPUT_SUBJECT, EXECUTION_OUTPUT_SUBJECT
+from flow_client._api._generated.operations import EXECUTION_INPUT_SUBJECT, EXECUTION_OUTPUT_SUBJECT
 from flow_client.local import workers
 from flow_client.local.changes import execution_id_of
 from flow_client.local.dispatch import ACK_WAIT, MAX_DELIVERIES

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nats.js.errors import NotFoundError
 
+from flow_client._api._generated.operations import EXECUTION_OUTPUT_SUBJECT, EXECUTION_STATUS_UPDATE_SUBJECT
 from flow_client._core import jsontext
-from flow_client._generated.operations import EXECUTION_OUTPUT_SUBJECT, EXECUTION_STATUS_UPDATE_SUBJECT
 from flow_client.local.announcements import announce
 from flow_client.local.changes import execution_id_of
 from flow_client.local.consuming import consume

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
-from flow_client._model import TERMINAL_STATUSES
+from flow_client._api.base import TERMINAL_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

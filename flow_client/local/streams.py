@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nats.js.api import RetentionPolicy, StreamConfig
 from nats.js.errors import NotFoundError
 
-from flow_client._generated.operations import (
+from flow_client._api._generated.operations import (
     EXECUTION_EVENT_SUBJECT,
     EXECUTION_INPUT_SUBJECT,
     EXECUTION_OUTPUT_SUBJECT,

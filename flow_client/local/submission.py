@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nats.js.errors import KeyWrongLastSequenceError
 
-from flow_client._generated.operations import EXECUTION_INPUT_SUBJECT
+from flow_client._api._generated.operations import EXECUTION_INPUT_SUBJECT
 from flow_client.local import dispatch
 from flow_client.local.records import Record, now
 

@@ -9,7 +9,7 @@ from support.live_platforms import COMPONENT, ORG, STYLES, WORKSPACE, served
 from support.specifications import OURS, field, live, operation, put, refreshed, schema
 
 from flow_client import models
-from flow_client._generated import operations
+from flow_client._api._generated import operations
 from flow_client.local import LocalPlatform
 
 CALLER = Path(__file__).parent / "programs" / "caller.py"
@@ -44,7 +44,7 @@ def test_the_refreshed_client_works(package, style, capsys):
     _assert_each_post_came_twice_with_one_key(engine)
     assert all("priority" not in body or body["priority"] == 5 for body in engine.bodies)
     assert "not generated, the client does not know it: DELETE /orgs/{org_id}" in report
-    assert "delete" not in (package.code / "_generated" / "operations.py").read_text().lower()
+    assert "delete" not in (package.code / "_api" / "_generated" / "operations.py").read_text().lower()
 
 
 def _assert_each_post_came_twice_with_one_key(engine):
@@ -95,7 +95,7 @@ def test_other_names_do_not_hide_what_models_have(package):
     app, _ = STYLES["strict"]()
     with served(app) as url:
         package.codegen("--spec", f"{url}/openapi.json")
-    code = (package.code / "_generated" / "models.py").read_text()
+    code = (package.code / "_api" / "_generated" / "models.py").read_text()
     assert 'is_terminal_: Annotated[bool, Field(alias="is_terminal")]' in code
     assert 'job_id: Annotated[int, Field(alias="jobId")]' in code
     assert "class Any(" not in code
@@ -116,7 +116,7 @@ def test_a_platforms_words_cannot_become_code(package, capsys):
     path.write_text(json.dumps(document))
     assert package.with_code().codegen("--spec", str(path)) == 0
     assert "the pattern '^(?=x)' cannot be checked by pydantic; left out" in capsys.readouterr().out
-    tree = ast.parse((package.code / "_generated" / "models.py").read_text())
+    tree = ast.parse((package.code / "_api" / "_generated" / "models.py").read_text())
     imports = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     assert imports == set()
     model = package.run(DEFAULTS)
@@ -144,7 +144,7 @@ def test_schemas_within_themselves_and_many_ways_to_one(package):
     path.write_text(json.dumps(document))
     assert package.codegen("--spec", str(path)) == 0
     assert package.codegen("--check", "--spec", str(path)) == 0
-    assert "class Level40(FlowModel)" in (package.code / "_generated" / "models.py").read_text()
+    assert "class Level40(FlowModel)" in (package.code / "_api" / "_generated" / "models.py").read_text()
 
 
 def test_three_answers_share_the_one_model_that_submits_return():

@@ -15,11 +15,11 @@ from codegen.__main__ import DEFAULT_LOCK, DEFAULT_OUTPUT, main
 from codegen.document import resolve
 from codegen.naming import attribute
 from flow_client import models
-from flow_client._generated import models as generated_models
-from flow_client._generated import operations
+from flow_client._api._generated import models as generated_models
+from flow_client._api._generated import operations
 
 DOCUMENT = reading.read(str(DEFAULT_LOCK))
-MODULES = ("_generated/models.py", "_generated/operations.py", "models.py")
+MODULES = ("_api/_generated/models.py", "_api/_generated/operations.py", "models.py")
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_an_operation_without_a_retry_class_is_generated_without_retries(changed
     lock = changed(lambda d: first_operation(d).pop("x-retry"))
     assert main(["--lock", lock, "--output", str(tmp_path)]) == 0
     assert "execute_transform has no x-retry: it is generated without retries" in capsys.readouterr().err
-    code = (tmp_path / "_generated" / "operations.py").read_text()
+    code = (tmp_path / "_api" / "_generated" / "operations.py").read_text()
     execute_transform = code[code.index("EXECUTE_TRANSFORM:") :]
     assert 'retry="none"' in execute_transform[: execute_transform.index("\n)\n")]
 

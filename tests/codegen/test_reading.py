@@ -130,7 +130,9 @@ def test_dates_and_words_of_yaml_stay_text(package):
     text = json.dumps(document).replace('"on", "no"', "on, 2026-01-05")
     path.write_text(text.replace('"default": "no"', '"default": 2026-01-05'))
     assert package.codegen("--spec", str(path)) == 0
-    assert 'Literal["2026-01-05", "on"] = "2026-01-05"' in (package.code / "_generated" / "models.py").read_text()
+    assert (
+        'Literal["2026-01-05", "on"] = "2026-01-05"' in (package.code / "_api" / "_generated" / "models.py").read_text()
+    )
 
 
 def test_a_slow_platform_has_a_time_limit(monkeypatch, http_server):

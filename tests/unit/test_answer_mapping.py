@@ -13,7 +13,7 @@ import pytest
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from flow_client import PlatformClient
-from flow_client._model import FlowModel
+from flow_client._api.base import FlowModel
 from flow_client.executions import ExecutionHandle
 from flow_client.models import (
     AgentCallResponse,

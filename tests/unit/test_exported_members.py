@@ -4,7 +4,7 @@ import importlib
 
 import flow_client
 import flow_client.errors
-from flow_client._model import FlowModel
+from flow_client._api.base import FlowModel
 
 
 def test_all_is_sorted_and_every_name_resolves():
@@ -26,7 +26,7 @@ def test_every_error_is_exported():
 
 
 def test_every_model_of_the_specification_is_in_the_facade():
-    generated = importlib.import_module("flow_client._generated.models")
+    generated = importlib.import_module("flow_client._api._generated.models")
     facade = importlib.import_module("flow_client.models")
     ours = {name for name, value in vars(generated).items() if isinstance(value, type) and issubclass(value, FlowModel)}
     assert ours - {"CompleteInput", "FlowModel", "OwnAnswer", "RecordMethods"} == {

@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
-from flow_client._model import FlowModel
+from flow_client._api.base import FlowModel
 from flow_client.models import AgentCallResponse, ErrorResponse, ExecutionCancellation, ExecutionRecord
 
 

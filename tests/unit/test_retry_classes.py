@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from support.http import Answer
 
-from flow_client._generated import operations
+from flow_client._api._generated import operations
 from flow_client.errors import PlatformServerError
 
 FIELDS = {"input_data": 1, "caller_deployment_id": None}

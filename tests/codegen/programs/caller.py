@@ -5,7 +5,7 @@ import sys
 
 import flow_client
 from flow_client import PlatformClient, models
-from flow_client._generated import operations
+from flow_client._api._generated import operations
 from flow_client.errors import InvalidRequestError, PlatformNotFoundError
 
 url, org, workspace, component = sys.argv[1:]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from flow_client._model import CompleteInput, FlowModel, OwnAnswer, RecordMethods
+from flow_client._api.base import CompleteInput, FlowModel, OwnAnswer, RecordMethods
 
 
 class CodeBlockExecutionRequest(FlowModel):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from flow_client._answer_mapping import AnswerMapping
+from flow_client._api.mapping import AnswerMapping
 from flow_client._core.log import add_note
 from flow_client.errors import PlatformExecutionError
 

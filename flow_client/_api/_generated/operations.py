@@ -3,8 +3,8 @@
 
 from typing import Any
 
-from flow_client._generated import models
-from flow_client._operation import Operation, PathParameter
+from flow_client._api._generated import models
+from flow_client._api.operation import Operation, PathParameter
 
 SUBMIT_CODE_BLOCK_EXECUTION: Operation[models.ExecutionAccepted] = Operation(
     operation_id="submit_code_block_execution",

@@ -1,0 +1,1 @@
+"""What is generated from the specification, and what that stands on."""
