@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from flow_client._api.operation import Operation
-    from flow_client._transport import Reply, Transport
+    from flow_client._http.transport import Reply, Transport
     from flow_client.config import Settings
 
     Identifier = UUID | str

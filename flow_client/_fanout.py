@@ -15,7 +15,7 @@ from flow_client._api.base import TERMINAL_STATUSES
 from flow_client._batch import BatchCounts
 from flow_client._core.checks import shown, whole_number
 from flow_client._core.log import logger, say_what_is_left
-from flow_client._retry import is_transient
+from flow_client._http.retry import is_transient
 from flow_client._submitter import restated
 from flow_client.errors import InvalidRequestError, PlatformStatusError
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flow_client._api.operation import Operation
     from flow_client._client_core import Identifier, JsonObject
-    from flow_client._transport import Reply, Transport
+    from flow_client._http.transport import Reply, Transport
     from flow_client.config import Settings
     from flow_client.executions import ExecutionReference, OnInterrupt
     from flow_client.models import ExecutionAccepted, ExecutionCancellation, ExecutionRecord

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flow_client._core.log import logger
-from flow_client._retry import backoff
+from flow_client._http.retry import backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable

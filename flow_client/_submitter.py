@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from flow_client._core.checks import shown
 from flow_client._core.log import logger
+from flow_client._http.retry import is_transient
 from flow_client._outage import Outage
-from flow_client._retry import is_transient
 from flow_client._submission import Submission
 from flow_client.errors import (
     InvalidRequestError,

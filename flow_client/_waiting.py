@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from flow_client._core.deadline import Deadline
 from flow_client._core.interruptible import sleep
 from flow_client._core.log import logger
-from flow_client._retry import backoff, is_transient
+from flow_client._http.retry import backoff, is_transient
 from flow_client.errors import (
     ExecutionWaitTimeout,
     PlatformClientError,

@@ -7,7 +7,7 @@ from support.proxy import Cut, CuttingProxy
 
 import flow_client
 from flow_client import PlatformClient
-from flow_client._retry import Retrier
+from flow_client._http.retry import Retrier
 
 ACCEPTED = Answer(202, {"execution_id": "e-1", "status": "pending"}, {"Connection": "close"})
 BODY = {"a": "b" * 20}

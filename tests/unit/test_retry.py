@@ -6,7 +6,7 @@ from email.utils import format_datetime, formatdate
 import pytest
 
 from flow_client._core.deadline import Deadline
-from flow_client._retry import Call, Retrier, is_transient, retry_after_seconds
+from flow_client._http.retry import Call, Retrier, is_transient, retry_after_seconds
 from flow_client.errors import (
     ExecutionWaitTimeout,
     PlatformConflictError,

@@ -21,8 +21,8 @@ from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as urllib3_errors
 from urllib3.util import parse_url
 
-from flow_client import _sockets
 from flow_client._core.fork import renew_after_fork
+from flow_client._http import connections
 from flow_client.errors import (
     ConfigurationError,
     PlatformClientError,
@@ -63,7 +63,7 @@ class _BoundedAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _sockets.POOL_CLASSES
+        self.poolmanager.pool_classes_by_scheme = connections.POOL_CLASSES
 
     def __init__(self, **settings: Any) -> None:
         self._pool_keys: dict[tuple[str, object], Any] = {}
@@ -81,7 +81,7 @@ class _BoundedAdapter(HTTPAdapter):
         if proxy.lower().startswith("socks"):
             raise ConfigurationError("a SOCKS proxy cannot be used: give an HTTP proxy, or the host to NO_PROXY")
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = _sockets.POOL_CLASSES
+        manager.pool_classes_by_scheme = connections.POOL_CLASSES
         return manager
 
 
@@ -96,7 +96,7 @@ class HttpSession:
         renew_after_fork(self)
 
     def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, exchange: _sockets.Exchange
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, exchange: connections.Exchange
     ) -> HttpAnswer:
         """Send one request and return its answer, whatever its status. `exchange` is shared by a call's attempts.
 
@@ -107,7 +107,7 @@ class HttpSession:
             PlatformResponseError: the answer is too large, or its content encoding is broken.
         """
         exchange.handled_before = sys.exc_info()[1]
-        token = _sockets.current.set(exchange)
+        token = connections.current.set(exchange)
         try:
             request = requests.PreparedRequest()
             request.prepare(method=method, url=url, headers=headers, data=body)
@@ -118,7 +118,7 @@ class HttpSession:
             failure = exchange.interruption(error) or _translated(method, url, exchange, error)
         finally:
             exchange.stage = "back-off"
-            _sockets.current.reset(token)
+            connections.current.reset(token)
         # Outside of the `except`: an interruption must not get the error that wrapped it as its context.
         try:
             raise failure
@@ -139,7 +139,7 @@ class HttpSession:
         self._inherited.append(self._adapter)
         self._adapter = _new_adapter()
 
-    def _send(self, request: requests.PreparedRequest, exchange: _sockets.Exchange) -> HttpAnswer:
+    def _send(self, request: requests.PreparedRequest, exchange: connections.Exchange) -> HttpAnswer:
         seconds = exchange.remaining()
         exchange.stage = "connect"
         response = self._adapter.send(request, stream=True, timeout=seconds, **self._settings_for(str(request.url)))
@@ -191,14 +191,14 @@ def _check_proxy(proxy: str | None) -> None:
         raise ConfigurationError(f"{message} (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY)") from None
 
 
-def _translated(method: str, url: str, exchange: _sockets.Exchange, error: Exception) -> PlatformClientError:
+def _translated(method: str, url: str, exchange: connections.Exchange, error: Exception) -> PlatformClientError:
     """Return what `error` means, with `error` as its cause; a request whose fate is unknown counts as sent."""
     translated = _meaning(method, url, exchange, error)
     translated.__cause__ = _as_cause(error)
     return translated
 
 
-def _meaning(method: str, url: str, exchange: _sockets.Exchange, error: Exception) -> PlatformClientError:
+def _meaning(method: str, url: str, exchange: connections.Exchange, error: Exception) -> PlatformClientError:
     place = f"{method} {url}"
     # Later on requests says the same of headers that came.
     if isinstance(error, _UNUSABLE) and exchange.stage == "connect":
@@ -226,7 +226,7 @@ def _connection_failed(method: str, url: str, error: Exception, sent: str) -> st
     return f"cannot connect to {target}: {_reason(error)}; {method} {parts.path} {sent}; {advice}"
 
 
-def _stage(exchange: _sockets.Exchange, error: Exception) -> str:
+def _stage(exchange: connections.Exchange, error: Exception) -> str:
     """Return the stage; `tls` only for what another attempt cannot mend, not for a handshake that was cut."""
     cause = _cause(error)
     refused = isinstance(error, _TLS_FAILURES) or isinstance(cause, ssl.SSLCertVerificationError)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 
 import flow_client
-from flow_client import _body
 from flow_client._api.base import OwnAnswer
 from flow_client._core import jsontext
 from flow_client._core.checks import shown
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
 from flow_client._core.secret import Secret
-from flow_client._http import HttpAnswer, HttpSession
-from flow_client._retry import Call, Retrier, retry_after_seconds
-from flow_client._sockets import Exchange
+from flow_client._http import body as request_body
+from flow_client._http.connections import Exchange
+from flow_client._http.retry import Call, Retrier, retry_after_seconds
+from flow_client._http.session import HttpAnswer, HttpSession
 from flow_client.errors import (
     ClientClosedError,
     InvalidRequestError,
@@ -38,7 +38,7 @@ from flow_client.errors import (
 
 if TYPE_CHECKING:
     from flow_client._api.operation import Operation
-    from flow_client._auth import TokenStore
+    from flow_client._http.tokens import TokenStore
     from flow_client.config import Settings
 
 AnswerT = TypeVar("AnswerT")
@@ -170,7 +170,7 @@ class Transport:
         headers: dict[str, str],
     ) -> Request:
         path = operation.url_path(path_values)
-        body = _body.encode(operation, fields)
+        body = request_body.encode(operation, fields)
         headers = {**self._fixed_headers, **headers}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -245,7 +245,7 @@ def _parse(request: Request, answer: HttpAnswer) -> Any:
         if issubclass(operation.answer, BaseModel):
             return operation.answer.model_validate(value)
     except ValidationError as error:
-        raise _broken_answer(request, answer, _body.describe(error)) from error
+        raise _broken_answer(request, answer, request_body.describe(error)) from error
     except ValueError as error:
         raise _broken_answer(request, answer, f"it is not JSON: {error}") from error
     if not isinstance(value, operation.answer):

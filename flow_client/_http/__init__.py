@@ -1,0 +1,1 @@
+"""The HTTP half: one request, its deadline, retries and token."""
