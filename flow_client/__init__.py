@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from flow_client._api.base import TERMINAL_STATUSES
     from flow_client._batch import Batch, BatchCounts
-    from flow_client._outbox import BridgeStats
+    from flow_client._nats.outbox.outbox import BridgeStats
     from flow_client.bridge import NatsBridge
     from flow_client.client import PlatformClient
     from flow_client.errors import (
@@ -79,7 +79,7 @@ _MODULES = {
     "TERMINAL_STATUSES": "_api.base",
     "Batch": "_batch",
     "BatchCounts": "_batch",
-    "BridgeStats": "_outbox",
+    "BridgeStats": "_nats.outbox.outbox",
     "ExecutionHandle": "executions",
     "NatsBridge": "bridge",
     "PlatformClient": "client",

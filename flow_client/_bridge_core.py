@@ -13,12 +13,12 @@ from flow_client._core.deadline import Deadline
 from flow_client._core.exit import close_at_exit, close_together, exit_has_begun, no_longer_open
 from flow_client._core.fork import never_finalise, renew_after_fork
 from flow_client._core.log import logger
-from flow_client._hints import Hints
-from flow_client._inbox import Inputs
-from flow_client._loop import LoopThread
-from flow_client._nats import CLOSE_GRACE, Connection, without_foreign_errors
-from flow_client._outbox import BridgeStats, Outbox
-from flow_client._servers import resolve_servers
+from flow_client._nats.connection import CLOSE_GRACE, Connection, without_foreign_errors
+from flow_client._nats.hints import Hints
+from flow_client._nats.inputs import Inputs
+from flow_client._nats.loop import LoopThread
+from flow_client._nats.outbox.outbox import BridgeStats, Outbox
+from flow_client._nats.servers import resolve_servers
 from flow_client._taking import Taking
 from flow_client.errors import ClientClosedError, ConfigurationError, PlatformClientError, UndeliveredError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from flow_client._servers import Servers
+    from flow_client._nats.servers import Servers
     from flow_client.errors import BridgeError
 
 ResultT = TypeVar("ResultT")

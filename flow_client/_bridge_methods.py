@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
-    from flow_client._hints import Hints
+    from flow_client._nats.hints import Hints
     from flow_client.bridge import NatsBridge
     from flow_client.config import Settings
     from flow_client.executions import ExecutionReference

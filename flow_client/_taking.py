@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flow_client import _inbox
 from flow_client._api._generated import operations
 from flow_client._core.log import logger
-from flow_client._message_log import Message
+from flow_client._nats import inputs
+from flow_client._nats.outbox.backlog import Message
 from flow_client.errors import PlatformClientError, UndeliveredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flow_client._outbox import Outbox
+    from flow_client._nats.outbox.outbox import Outbox
     from flow_client.models import ExecutionInput
 
 
@@ -26,7 +26,7 @@ class Taking:
         run: runs a coroutine function in the loop; `limit` is how many seconds it may take.
     """
 
-    def __init__(self, inputs: _inbox.Inputs, outbox: Outbox, run: Callable[..., Any]) -> None:
+    def __init__(self, inputs: inputs.Inputs, outbox: Outbox, run: Callable[..., Any]) -> None:
         self._inputs = inputs
         self._outbox = outbox
         self._run = run
@@ -34,14 +34,14 @@ class Taking:
     def fetch(self, token: str, running: bytes, timeout: float, ack: str) -> ExecutionInput:
         """Take an input and publish the status `running`."""
         content: ExecutionInput = self._run(
-            self._inputs.fetch, token, timeout, ack, limit=timeout + _inbox.LONGEST_SETTLING
+            self._inputs.fetch, token, timeout, ack, limit=timeout + inputs.LONGEST_SETTLING
         )
         try:
             # What became of earlier messages is not this call's business: the next one says it.
             self._outbox.confirm(_message(operations.EXECUTION_STATUS_UPDATE_SUBJECT, token, running))
         except PlatformClientError as error:
             if self._inputs.holds(token):
-                self._run(self._inputs.give_back, token, limit=_inbox.LEAVE_TIMEOUT)
+                self._run(self._inputs.give_back, token, limit=inputs.LEAVE_TIMEOUT)
                 raise
             # To raise it would lose the input, which is nowhere else any more.
             logger.warning("the status `running` of execution %s was not published: %s", token, error)
@@ -51,7 +51,7 @@ class Taking:
         """Store an output, if no other worker has taken the execution over, and acknowledge the input."""
         held = self._inputs.holds(token)
         if held:
-            self._run(self._inputs.check, token, limit=_inbox.SETTLE_TIMEOUT)
+            self._run(self._inputs.check, token, limit=inputs.SETTLE_TIMEOUT)
         try:
             self.store(operations.EXECUTION_OUTPUT_SUBJECT, token, payload)
         except UndeliveredError:  # of earlier messages: the output is stored
@@ -65,7 +65,7 @@ class Taking:
 
     def _settle(self, token: str, *, held: bool) -> None:
         if held:
-            self._run(self._inputs.settle, token, limit=3 * _inbox.SETTLE_TIMEOUT)
+            self._run(self._inputs.settle, token, limit=3 * inputs.SETTLE_TIMEOUT)
 
 
 def _message(subject: str, token: str, payload: bytes) -> Message:

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from flow_client import _messages
 from flow_client._api._generated.models import ExecutionEvent
 from flow_client._core import jsontext
+from flow_client._nats import payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,8 +71,8 @@ class Task:
         self.session_id = session_id
         self.messages: list[Any] = [] if messages is None else messages
         self.state: dict[str, Any] = {} if state is None else state
-        self.execution_id = _messages.execution_token(execution_id)
-        self.deployment_id = _messages.check_deployment(deployment_id)
+        self.execution_id = payloads.execution_token(execution_id)
+        self.deployment_id = payloads.check_deployment(deployment_id)
         self.events: list[ExecutionEvent] = []
         self._client = client
         self._publish = publish or EventNumbers(self.execution_id, self._keep)
@@ -129,5 +129,5 @@ class EventNumbers:
 
     def __call__(self, event_type: str, event_data: Any) -> None:
         """Hand on the payload of an event."""
-        draft = _messages.event(self._execution_id, event_type, event_data)
+        draft = payloads.event(self._execution_id, event_type, event_data)
         self._take(draft.numbered(next(self._numbers)))

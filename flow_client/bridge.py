@@ -6,13 +6,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from flow_client import _messages
 from flow_client._api._generated import operations
 from flow_client._bridge_core import BridgeCore
 from flow_client._core.checks import seconds
-from flow_client._event_stream import EventStream
-from flow_client._events import EventReader, LiveReader
-from flow_client._message_log import Message
+from flow_client._nats import payloads
+from flow_client._nats.event_stream import EventStream
+from flow_client._nats.events import EventReader, LiveReader
+from flow_client._nats.outbox.backlog import Message
 from flow_client.errors import ClientClosedError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ class NatsBridge(BridgeCore):
         """
         if ack not in ("on_fetch", "on_done"):
             raise InvalidRequestError(f"ack is {ack!r}; it must be 'on_fetch' or 'on_done'")
-        token = _messages.execution_token(execution_id)
-        running = _messages.status(token, "running")
-        _messages.check_deployment(deployment_id)
+        token = payloads.execution_token(execution_id)
+        running = payloads.status(token, "running")
+        payloads.check_deployment(deployment_id)
         return self._taking.fetch(token, running, seconds(timeout, "timeout"), ack)
 
     def push_execution_output(
@@ -116,8 +116,8 @@ class NatsBridge(BridgeCore):
             BridgeError: NATS refused, or another worker has taken the execution over.
             ClientClosedError: the bridge is closed.
         """
-        token = _messages.execution_token(execution_id)
-        payload = _messages.output(token, deployment_id, output, usage, messages, state, error)
+        token = payloads.execution_token(execution_id)
+        payload = payloads.output(token, deployment_id, output, usage, messages, state, error)
         self._taking.hand_in(token, payload)
 
     def push_execution_event(
@@ -146,9 +146,9 @@ class NatsBridge(BridgeCore):
             BridgeError: the background thread cannot be started.
             ClientClosedError: the bridge is closed.
         """
-        token = _messages.execution_token(execution_id)
-        _messages.check_deployment(deployment_id)
-        draft = _messages.event(token, event_type, event_data)
+        token = payloads.execution_token(execution_id)
+        payloads.check_deployment(deployment_id)
+        draft = payloads.event(token, event_type, event_data)
         self._outbox.push(Message(operations.EXECUTION_EVENT_SUBJECT.format(execution_id=token), draft))
 
     def publish_execution_status(self, execution_id: UUID | str, status: str) -> None:
@@ -165,8 +165,8 @@ class NatsBridge(BridgeCore):
             BridgeError: NATS refused.
             ClientClosedError: the bridge is closed.
         """
-        token = _messages.execution_token(execution_id)
-        self._taking.store(operations.EXECUTION_STATUS_UPDATE_SUBJECT, token, _messages.status(token, status))
+        token = payloads.execution_token(execution_id)
+        self._taking.store(operations.EXECUTION_STATUS_UPDATE_SUBJECT, token, payloads.status(token, status))
 
     def events(self, execution_id: UUID | str, from_sequence: int = 1) -> Iterator[ExecutionEvent]:
         """Follow the execution's events, those that are stored and those to come, each once and in order.
@@ -184,8 +184,8 @@ class NatsBridge(BridgeCore):
             BridgeError: NATS refused, or an event is malformed or not stored any more.
             ClientClosedError: the bridge is closed.
         """
-        token = _messages.execution_token(execution_id)
-        return EventStream(EventReader(self._connection, token, _messages.check_sequence(from_sequence)), self._run)
+        token = payloads.execution_token(execution_id)
+        return EventStream(EventReader(self._connection, token, payloads.check_sequence(from_sequence)), self._run)
 
     def _live_events(self, execution_id: str, ended: Future[Any]) -> Iterator[ExecutionEvent]:
         """Follow all events of an execution until `ended` has a result, and then those that are stored by then.

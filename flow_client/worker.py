@@ -29,13 +29,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flow_client import _messages
 from flow_client._bridge_core import DEFAULT_CONNECT_TIMEOUT
 from flow_client._core import jsontext
 from flow_client._core.checks import seconds, seconds_from_text
 from flow_client._failures import failure
 from flow_client._handlers import Result, call
 from flow_client._interrupts import Interrupted, Interrupts
+from flow_client._nats import payloads
 from flow_client._task import EventNumbers, Task
 from flow_client.bridge import DEFAULT_INPUT_TIMEOUT, NatsBridge
 from flow_client.errors import (
@@ -163,7 +163,7 @@ def _rehearse(options: argparse.Namespace) -> int:
     config = None if options.config is None else _json_argument(options.config, "--config")
     if not isinstance(config, (dict, type(None))):
         raise InvalidRequestError(f"--config is {type(config).__name__}; it must be a JSON object")
-    execution_id = _messages.execution_token(os.environ.get("EXECUTION_ID") or "local")
+    execution_id = payloads.execution_token(os.environ.get("EXECUTION_ID") or "local")
     deployment_id = os.environ.get("DEPLOYMENT_ID") or None
     task = Task(
         input_data=_json_argument(options.input, "--input"),
@@ -174,10 +174,10 @@ def _rehearse(options: argparse.Namespace) -> int:
     )
     content = call(options.handler, task)
     try:
-        _print(_messages.output(execution_id, deployment_id, **content))
+        _print(payloads.output(execution_id, deployment_id, **content))
     except Exception as error:  # noqa: BLE001 - that it has no JSON form, or what its own code raises
         content = failure(error, type(error).__name__)
-        _print(_messages.output(execution_id, deployment_id, **content))
+        _print(payloads.output(execution_id, deployment_id, **content))
     if content.get("error") is None:
         return EXIT_STORED
     sys.stderr.write(content["error"]["traceback"])

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from urllib.parse import urlsplit
 
-from flow_client._servers import resolve_servers
+from flow_client._nats.servers import resolve_servers
 from flow_client.errors import ConfigurationError
 from flow_client.local.errors import SettingError
 

@@ -13,7 +13,7 @@ from support.freezing import frozen
 from support.jetstream import create_streams
 
 from flow_client import BridgeError, BridgeTimeoutError, NatsBridge, UndeliveredError
-from flow_client._loop import THREAD_NAME
+from flow_client._nats.loop import THREAD_NAME
 from flow_client.local.nats_server import NatsServer
 
 

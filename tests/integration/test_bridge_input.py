@@ -10,7 +10,7 @@ from support.relay import Relay
 
 from flow_client import BridgeError, BridgeTimeoutError, MalformedInputError, NatsBridge, UndeliveredError
 from flow_client._core.deadline import Deadline
-from flow_client._nats_consumer import Consumer
+from flow_client._nats.consumer import Consumer
 
 
 def test_the_input_is_taken_once_and_reported_running(bridge, bus, execution_id):

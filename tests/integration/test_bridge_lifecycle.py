@@ -10,7 +10,7 @@ import pytest
 from support.bus import Bus
 
 from flow_client import NatsBridge
-from flow_client._loop import THREAD_NAME
+from flow_client._nats.loop import THREAD_NAME
 
 OPENED = 200
 

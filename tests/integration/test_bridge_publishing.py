@@ -16,7 +16,7 @@ from flow_client import (
     PayloadTooLargeError,
     UndeliveredError,
 )
-from flow_client._loop import THREAD_NAME
+from flow_client._nats.loop import THREAD_NAME
 
 
 @pytest.fixture

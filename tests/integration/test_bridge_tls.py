@@ -12,7 +12,7 @@ from support.jetstream import create_streams
 
 from flow_client import BridgeError, NatsBridge, UndeliveredError
 from flow_client._core.deadline import Deadline
-from flow_client._servers import resolve_servers
+from flow_client._nats.servers import resolve_servers
 from flow_client.local.nats_server import NatsServer
 
 EXECUTION = str(uuid.uuid4())

@@ -15,7 +15,8 @@ import pytest
 from support.http import Answer
 
 import flow_client
-from flow_client import PlatformClient, _messages
+from flow_client import PlatformClient
+from flow_client._nats import payloads
 
 E1 = "e-1"
 DONE = Answer(200, {"execution_id": E1, "status": "completed"})
@@ -243,7 +244,7 @@ def test_a_value_is_sent_over_http_as_over_nats(client, http_server, value):
     client.submit_code_block_execution("cb-1", value, ring_id="r-1")
     sent = http_server.received[0].json["input_parameters"]
     assert sent == {"table": [{"n": 1}], "units": [0, 1], "more": {"null": 1, "2": ["a", "b"]}}
-    assert json.loads(_messages.output(E1, None, value))["output"] == sent
+    assert json.loads(payloads.output(E1, None, value))["output"] == sent
 
 
 def _nested(levels):

@@ -15,7 +15,8 @@ from support.http import Answer
 from support.jetstream import create_streams
 
 import flow_client
-from flow_client import NatsBridge, _events, _live
+from flow_client import NatsBridge, _live
+from flow_client._nats import events
 from flow_client.local.nats_server import NatsServer
 
 SECONDS = 30
@@ -146,7 +147,7 @@ def test_an_execution_without_events_returns_and_leaves_nothing_behind(client, e
 
 
 def test_a_callback_may_take_longer_than_nats_is_waited_for(client, execution, nats_server, monkeypatch):
-    monkeypatch.setattr(_events, "REST_TIMEOUT", 1.0)
+    monkeypatch.setattr(events, "REST_TIMEOUT", 1.0)
     with NatsBridge(nats_server.url) as bridge:
         for number in range(6000):
             bridge.push_execution_event(None, execution.id, "chunk", number)

@@ -6,8 +6,8 @@ import contextlib
 import nats
 import pytest
 
-from flow_client._nats_exchange import DoubtError
-from flow_client._nats_questions import ask
+from flow_client._nats.outbox.publication import DoubtError
+from flow_client._nats.outbox.queries import ask
 from flow_client.local.nats_server import NatsServer
 
 SUBJECT = "question"

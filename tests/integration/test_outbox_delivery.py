@@ -20,7 +20,7 @@ from flow_client import (
     PayloadTooLargeError,
     UndeliveredError,
 )
-from flow_client._sequences import LONGEST_MEMORY
+from flow_client._nats.outbox.sequences import LONGEST_MEMORY
 from flow_client.local.nats_server import NatsServer
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 
 from flow_client import BridgeError, BridgeTimeoutError, ClientClosedError
-from flow_client._loop import THREAD_NAME, LoopThread
+from flow_client._nats.loop import THREAD_NAME, LoopThread
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def test_what_lives_in_the_loop_is_looked_at_unasked():
 _WITHOUT_THREADS = """
 import resource
 from flow_client import BridgeError
-from flow_client._loop import LoopThread
+from flow_client._nats.loop import LoopThread
 
 async def nothing():
     pass

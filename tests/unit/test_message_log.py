@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from flow_client import BridgeError, ClientClosedError, UndeliveredError
-from flow_client._message_log import Message, MessageLog
-from flow_client._messages import event
+from flow_client._nats.outbox.backlog import Message, MessageLog
+from flow_client._nats.payloads import event
 
 
 class Wakes:

@@ -3,10 +3,10 @@
 import pytest
 
 from flow_client import BridgeError
-from flow_client._message_log import Message
-from flow_client._messages import event
-from flow_client._nats_store import Stored
-from flow_client._sequences import LONGEST_MEMORY, Sequences
+from flow_client._nats.outbox.backlog import Message
+from flow_client._nats.outbox.sequences import LONGEST_MEMORY, Sequences
+from flow_client._nats.payloads import event
+from flow_client._nats.store import Stored
 
 
 def _last(number, position):

@@ -5,7 +5,7 @@ import traceback
 import pytest
 
 from flow_client import ConfigurationError, NatsBridge
-from flow_client._servers import resolve_servers
+from flow_client._nats.servers import resolve_servers
 
 
 @pytest.mark.parametrize(

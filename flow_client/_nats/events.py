@@ -11,14 +11,14 @@ from flow_client._api._generated import operations
 from flow_client._api._generated.models import ExecutionEvent
 from flow_client._core import jsontext
 from flow_client._core.deadline import Deadline
-from flow_client._messages import is_terminal_status
-from flow_client._nats import bounded, read_error
-from flow_client._nats_reader import OUTAGE_TIMEOUT, SubjectReader
-from flow_client._nats_store import last_stored
+from flow_client._nats.connection import bounded, read_error
+from flow_client._nats.payloads import is_terminal_status
+from flow_client._nats.reader import OUTAGE_TIMEOUT, SubjectReader
+from flow_client._nats.store import last_stored
 from flow_client.errors import BridgeError, BridgeTimeoutError
 
 if TYPE_CHECKING:
-    from flow_client._nats import Connection
+    from flow_client._nats.connection import Connection
 
 QUIET_SECONDS = 1.0
 """Seconds without an event after which the execution's status is looked at."""

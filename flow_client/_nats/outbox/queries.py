@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flow_client._core.deadline import Deadline
-from flow_client._nats import ATTEMPT_TIMEOUT, FOREIGN, read_error
-from flow_client._nats_exchange import DoubtError
+from flow_client._nats.connection import ATTEMPT_TIMEOUT, FOREIGN, read_error
+from flow_client._nats.outbox.publication import DoubtError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

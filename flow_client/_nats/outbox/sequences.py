@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flow_client._core import jsontext
-from flow_client._messages import EventDraft
+from flow_client._nats.payloads import EventDraft
 from flow_client.errors import BridgeError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from flow_client._message_log import Message
-    from flow_client._nats_store import Stored
+    from flow_client._nats.outbox.backlog import Message
+    from flow_client._nats.store import Stored
 
 LONGEST_MEMORY = 1024
 """How many subjects are remembered between two runs. What is forgotten is read again."""

@@ -10,12 +10,12 @@ from flow_client._api._generated.operations import EXECUTION_INPUT_SUBJECT
 from flow_client._core import jsontext
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._nats import ATTEMPT_TIMEOUT
-from flow_client._nats_consumer import ACK_WAIT, Consumer, TakenOverError
+from flow_client._nats.connection import ATTEMPT_TIMEOUT
+from flow_client._nats.consumer import ACK_WAIT, Consumer, TakenOverError
 from flow_client.errors import BridgeTimeoutError, MalformedInputError, PlatformClientError
 
 if TYPE_CHECKING:
-    from flow_client._nats import Connection
+    from flow_client._nats.connection import Connection
 
 INPUT_STREAM = "EXEC_INPUT"
 HEARTBEAT_INTERVAL = ACK_WAIT / 3

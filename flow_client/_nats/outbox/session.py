@@ -16,7 +16,7 @@ from nats import errors as nats_errors
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._nats import (
+from flow_client._nats.connection import (
     ATTEMPT_TIMEOUT,
     FOREIGN,
     MAX_OUTSTANDING_PINGS,
@@ -25,10 +25,10 @@ from flow_client._nats import (
     close_client,
     read_error,
 )
-from flow_client._nats_exchange import DoubtError, read_answer
-from flow_client._nats_questions import LOOK, ask
-from flow_client._nats_store import HEADER_ALLOWANCE, read_last, read_next, stream_of
-from flow_client._nats_transport import TlsMissingError, new_client
+from flow_client._nats.driver import TlsMissingError, new_client
+from flow_client._nats.outbox.publication import DoubtError, read_answer
+from flow_client._nats.outbox.queries import LOOK, ask
+from flow_client._nats.store import HEADER_ALLOWANCE, read_last, read_next, stream_of
 from flow_client.errors import BridgeError, PayloadTooLargeError
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-    from flow_client._nats_exchange import Exchange
-    from flow_client._nats_store import Stored
-    from flow_client._servers import Servers
+    from flow_client._nats.outbox.publication import Exchange
+    from flow_client._nats.servers import Servers
+    from flow_client._nats.store import Stored
 
 CLOSE_TIMEOUT = 1.0
 # Below this many bytes a second a message counts as lost, not as slow.

@@ -11,7 +11,7 @@ from nats.js import errors as js_errors
 from nats.js.api import Header
 
 from flow_client._core import jsontext
-from flow_client._nats import bridge_error
+from flow_client._nats.connection import bridge_error
 from flow_client.errors import BridgeError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from nats import errors as nats_errors
 from nats.js import errors as js_errors
 
 from flow_client._core.log import logger
-from flow_client._nats_transport import TlsMissingError, new_client
+from flow_client._nats.driver import TlsMissingError, new_client
 from flow_client.errors import (
     BridgeError,
     BridgeTimeoutError,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
     from flow_client._core.deadline import Deadline
-    from flow_client._servers import Servers
+    from flow_client._nats.servers import Servers
 
 ResultT = TypeVar("ResultT")
 

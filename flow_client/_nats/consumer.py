@@ -13,14 +13,14 @@ from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from flow_client._core.deadline import Deadline
-from flow_client._nats import ATTEMPT_TIMEOUT, FOREIGN, bounded
+from flow_client._nats.connection import ATTEMPT_TIMEOUT, FOREIGN, bounded
 from flow_client.errors import BridgeError
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-    from flow_client._nats import Connection
+    from flow_client._nats.connection import Connection
 
 ACK_WAIT = 30.0
 FETCH_TIMEOUT = 5.0

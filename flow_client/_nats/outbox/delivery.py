@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from flow_client._messages import EventDraft
-from flow_client._nats import WrongSequenceError
-from flow_client._nats_batch import MAX_BYTES, MAX_MESSAGES, publish_batch
-from flow_client._nats_exchange import Parcel, headers
-from flow_client._nats_session import too_large
-from flow_client._nats_window import MAX_IN_FLIGHT, publish_window
-from flow_client._sequences import Sequences
+from flow_client._nats.connection import WrongSequenceError
+from flow_client._nats.outbox.batch import MAX_BYTES, MAX_MESSAGES, publish_batch
+from flow_client._nats.outbox.publication import Parcel, headers
+from flow_client._nats.outbox.sequences import Sequences
+from flow_client._nats.outbox.session import too_large
+from flow_client._nats.outbox.window import MAX_IN_FLIGHT, publish_window
+from flow_client._nats.payloads import EventDraft
 from flow_client.errors import BridgeError
 
 if TYPE_CHECKING:
-    from flow_client._message_log import Message, MessageLog
-    from flow_client._nats_session import Session, Stream
-    from flow_client._nats_store import Stored
+    from flow_client._nats.outbox.backlog import Message, MessageLog
+    from flow_client._nats.outbox.session import Session, Stream
+    from flow_client._nats.store import Stored
 
 
 class Delivery:

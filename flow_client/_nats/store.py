@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nats.js.api import RawStreamMsg
 
     from flow_client._core.deadline import Deadline
-    from flow_client._nats import Connection
+    from flow_client._nats.connection import Connection
 
 # The server counts headers as payload, and a message over its limit ends the connection for good.
 HEADER_ALLOWANCE = 512

@@ -12,15 +12,15 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._nats import ATTEMPT_TIMEOUT, FOREIGN, bounded
-from flow_client._nats_store import stream_of
+from flow_client._nats.connection import ATTEMPT_TIMEOUT, FOREIGN, bounded
+from flow_client._nats.store import stream_of
 from flow_client.errors import ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-    from flow_client._nats import Connection
+    from flow_client._nats.connection import Connection
 
 # An outage is waited out: whoever reads has set no limit of time.
 OUTAGE_TIMEOUT = 3600.0

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._delivery import Delivery
-from flow_client._message_log import Message, MessageLog
-from flow_client._nats_exchange import DoubtError
-from flow_client._nats_session import ClientRefusedError, Session, too_large
+from flow_client._nats.outbox.backlog import Message, MessageLog
+from flow_client._nats.outbox.delivery import Delivery
+from flow_client._nats.outbox.publication import DoubtError
+from flow_client._nats.outbox.session import ClientRefusedError, Session, too_large
 from flow_client.errors import BridgeTimeoutError, ClientClosedError, PlatformClientError, UndeliveredError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flow_client._loop import LoopThread
-    from flow_client._servers import Servers
+    from flow_client._nats.loop import LoopThread
+    from flow_client._nats.servers import Servers
     from flow_client.errors import BridgeError
 
 FIRST_BACKOFF = 0.05

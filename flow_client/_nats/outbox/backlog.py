@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.latch import Latch
-from flow_client._messages import EventDraft
+from flow_client._nats.payloads import EventDraft
 from flow_client.errors import ClientClosedError, UndeliveredError
 
 if TYPE_CHECKING:

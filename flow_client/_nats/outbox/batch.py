@@ -10,13 +10,13 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from flow_client._nats_exchange import Exchange
+from flow_client._nats.outbox.publication import Exchange
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
-    from flow_client._nats_exchange import Parcel
-    from flow_client._nats_session import Session
+    from flow_client._nats.outbox.publication import Parcel
+    from flow_client._nats.outbox.session import Session
 
 MAX_MESSAGES = 1000
 MAX_BYTES = 512 * 1024

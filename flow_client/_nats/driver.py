@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from urllib.parse import ParseResult
 
-    from flow_client._servers import Servers
+    from flow_client._nats.servers import Servers
 
 _INFO = b"INFO "
 

@@ -9,14 +9,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flow_client._api._generated.models import ExecutionEvent
-from flow_client._events import LONGEST_READ
-from flow_client._nats_reader import LEAVE_TIMEOUT
+from flow_client._nats.events import LONGEST_READ
+from flow_client._nats.reader import LEAVE_TIMEOUT
 from flow_client.errors import ClientClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flow_client._events import EventReader
+    from flow_client._nats.events import EventReader
 
 
 class EventStream(Iterator[ExecutionEvent]):

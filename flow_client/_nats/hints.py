@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from flow_client._api._generated import operations
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._messages import is_terminal_status
-from flow_client._nats import FOREIGN, read_error
+from flow_client._nats.connection import FOREIGN, read_error
+from flow_client._nats.payloads import is_terminal_status
 from flow_client.errors import BridgeError, ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-    from flow_client._loop import LoopThread
-    from flow_client._nats import Connection
+    from flow_client._nats.connection import Connection
+    from flow_client._nats.loop import LoopThread
 
     Tell = Callable[[str], None]
 

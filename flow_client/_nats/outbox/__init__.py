@@ -1,0 +1,1 @@
+"""The outbox: what callers publish, until it is stored."""
