@@ -20,7 +20,7 @@ import psutil
 from benchmarks.http_server import SLOW
 from benchmarks.peers import callers, client
 from benchmarks.table import Row, microseconds, milliseconds
-from flow_client._waiting import Look, PollSchedule, Waiter
+from flow_client._waiting.polling import Look, PollSchedule, Waiter
 from flow_client.models import ExecutionRecord
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from flow_client._api.base import TERMINAL_STATUSES
-    from flow_client._batch import Batch, BatchCounts
+    from flow_client._batch.counts import Batch, BatchCounts
     from flow_client._nats.outbox.outbox import BridgeStats
     from flow_client.bridge import NatsBridge
     from flow_client.client import PlatformClient
@@ -77,8 +77,8 @@ __all__ = [
 
 _MODULES = {
     "TERMINAL_STATUSES": "_api.base",
-    "Batch": "_batch",
-    "BatchCounts": "_batch",
+    "Batch": "_batch.counts",
+    "BatchCounts": "_batch.counts",
     "BridgeStats": "_nats.outbox.outbox",
     "ExecutionHandle": "executions",
     "NatsBridge": "bridge",

@@ -8,13 +8,13 @@ from flow_client._api._generated import operations
 from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, caller
 from flow_client._core.checks import seconds
 from flow_client._core.tracebacks import trim_traceback
-from flow_client._live import Ending, show
 from flow_client._operation_methods import OperationMethods, check_on_interrupt
+from flow_client._waiting.wait import Ending, show
 from flow_client.errors import ExecutionWaitTimeout, InvalidRequestError, PlatformExecutionError
 
 if TYPE_CHECKING:
     from flow_client._client_core import Identifier, JsonObject
-    from flow_client._live import OnEvent
+    from flow_client._waiting.wait import OnEvent
     from flow_client.executions import ExecutionHandle, OnInterrupt
     from flow_client.models import AgentCallResponse, ExecutionRecord
 

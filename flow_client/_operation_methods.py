@@ -7,15 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from flow_client import _submission
 from flow_client._api._generated import operations
+from flow_client._batch import submission
 from flow_client._bridge_methods import BridgeMethods
 from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, ClientCore, caller
 from flow_client._core.checks import optional_seconds, seconds, shown, version_text
 from flow_client._core.log import logger, say_what_is_left
 from flow_client._core.tracebacks import trim_traceback
-from flow_client._futures import SharedWaiter
-from flow_client._waiting import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
+from flow_client._waiting.futures import SharedWaiter
+from flow_client._waiting.polling import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, Look, PollSchedule, Waiter
 from flow_client.errors import InvalidRequestError, PlatformClientError, PlatformResponseError
 from flow_client.executions import ExecutionHandle, id_of
 
@@ -276,7 +276,7 @@ class OperationMethods(ClientCore, BridgeMethods):
         idempotency_key: str | None,
     ) -> ExecutionHandle:
         __tracebackhide__ = True
-        reply = _submission.send(partial(self._call, operation, ids, fields), idempotency_key, self.settings.timeout)
+        reply = submission.send(partial(self._call, operation, ids, fields), idempotency_key, self.settings.timeout)
         return ExecutionHandle(self, reply.value.execution_id, reply.value, reply.idempotency_key)
 
     def _look(self, execution_id: str, *, hold: int, timeout: float) -> Look:

@@ -6,16 +6,16 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 from flow_client import config as configuration
-from flow_client._batch import Batch
-from flow_client._batch_keys import BatchKeys
+from flow_client._batch.counts import Batch
+from flow_client._batch.fanout import BatchOptions, FanOut
+from flow_client._batch.keys import BatchKeys
+from flow_client._batch.progress import progress_of
+from flow_client._batch.submitter import Submitter
 from flow_client._core.checks import optional_seconds, seconds
 from flow_client._durable_methods import DurableMethods
-from flow_client._fanout import BatchOptions, FanOut
 from flow_client._http.tokens import TokenStore
 from flow_client._http.transport import Transport
 from flow_client._operation_methods import OperationMethods
-from flow_client._progress import progress_of
-from flow_client._submitter import Submitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

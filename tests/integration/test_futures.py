@@ -10,7 +10,7 @@ import pytest
 from support.http import Answer
 
 import flow_client
-from flow_client import _futures
+from flow_client._waiting.futures import THREAD_NAME, SharedWaiter
 
 # Python 3.12 warns of every fork beside a thread; that it works here is what is tested.
 FORKS = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -20,7 +20,7 @@ SECONDS = 30
 
 
 def waiting_threads():
-    return [thread for thread in threading.enumerate() if thread.name == _futures.THREAD_NAME]
+    return [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
 
 
 def eventually(holds):
@@ -261,7 +261,7 @@ class BrokenHints:
 @pytest.mark.parametrize("open_hints", [BrokenHints, BrokenHints().expect])
 def test_hints_that_fail_leave_the_futures_to_http(http_server, client, caplog, open_hints):
     http_server.default = Answer(200, {"execution_id": E1, "status": "completed"})
-    waiter = _futures.SharedWaiter(client._look, open_hints)
+    waiter = SharedWaiter(client._look, open_hints)
     assert waiter.future(E1, None).result(timeout=20).is_completed
     assert sum("looked at over HTTP alone" in message for message in caplog.messages) == 1
     waiter.close()

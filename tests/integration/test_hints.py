@@ -16,11 +16,11 @@ import pytest
 from support.http import Answer
 from support.jetstream import create_streams
 
-from flow_client import _futures
 from flow_client._core.deadline import Deadline
 from flow_client._nats import hints, loop
 from flow_client._nats.connection import Connection
 from flow_client._nats.servers import resolve_servers
+from flow_client._waiting.futures import THREAD_NAME
 from flow_client.local.nats_server import NatsServer
 
 FORKS = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -119,7 +119,7 @@ def test_among_a_thousand_the_one_that_ended_is_looked_at_before_the_others(clie
         # Publishing takes its time too, in which others are looked at; behind all of them it would be hundreds.
         assert len(http_server.received) - before < 60
     names = [thread.name for thread in threading.enumerate()]
-    assert (names.count(_futures.THREAD_NAME), names.count(loop.THREAD_NAME)) == (1, 1)
+    assert (names.count(THREAD_NAME), names.count(loop.THREAD_NAME)) == (1, 1)
     for future in pending.values():
         future.cancel()
 

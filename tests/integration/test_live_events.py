@@ -15,8 +15,9 @@ from support.http import Answer
 from support.jetstream import create_streams
 
 import flow_client
-from flow_client import NatsBridge, _live
+from flow_client import NatsBridge
 from flow_client._nats import events
+from flow_client._waiting import wait
 from flow_client.local.nats_server import NatsServer
 
 SECONDS = 30
@@ -142,7 +143,7 @@ def test_an_execution_without_events_returns_and_leaves_nothing_behind(client, e
     execution.end()
     assert execute(client, pytest.fail).status == "completed"
     assert http_server.received[-1].headers["Prefer"] == "wait=20"
-    assert eventually(lambda: _live.THREAD_NAME not in [thread.name for thread in threading.enumerate()])
+    assert eventually(lambda: wait.THREAD_NAME not in [thread.name for thread in threading.enumerate()])
     assert eventually(lambda: len(bus.consumers("EXEC_EVENTS")) <= before, SECONDS)
 
 

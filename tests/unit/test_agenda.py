@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from flow_client._agenda import Agenda, Watched
 from flow_client._core.deadline import Deadline
-from flow_client._futures import ExecutionFuture
-from flow_client._waiting import PollSchedule, Watch
+from flow_client._waiting.agenda import Agenda, Watched
+from flow_client._waiting.futures import ExecutionFuture
+from flow_client._waiting.polling import PollSchedule, Watch
 
 NOW = 100.0
 

@@ -1,6 +1,6 @@
 """The back-off that the submissions of a batch share."""
 
-from flow_client._outage import Outage
+from flow_client._batch.outage import Outage
 
 
 class Clock:

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from flow_client import _submission
-from flow_client._submission import Submission
+from flow_client._batch import submission
+from flow_client._batch.submission import Submission
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
@@ -26,7 +26,7 @@ class Calls:
         return SimpleNamespace(headers=self._headers)
 
     def submit(self, key=None, timeout=300.0):
-        return _submission.send(self, key, timeout)
+        return submission.send(self, key, timeout)
 
 
 def test_outside_of_a_batch_a_submit_has_the_clients_own_limits():

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from flow_client._core.deadline import Deadline
-from flow_client._waiting import Look, PollSchedule, Waiter, Watch
+from flow_client._waiting.polling import Look, PollSchedule, Waiter, Watch
 from flow_client.errors import (
     ExecutionWaitTimeout,
     PlatformAuthenticationError,

@@ -21,7 +21,7 @@ from answers import is_right, report
 from urllib3 import HTTPResponse
 
 from flow_client import PlatformClient
-from flow_client._waiting import Waiter
+from flow_client._waiting.polling import Waiter
 
 WAIT = Waiter.wait.__code__
 FINALIZER = HTTPResponse.closed.fget.__code__

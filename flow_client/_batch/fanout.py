@@ -10,23 +10,23 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from flow_client import _batch_keys
 from flow_client._api.base import TERMINAL_STATUSES
-from flow_client._batch import BatchCounts
+from flow_client._batch import keys
+from flow_client._batch.counts import BatchCounts
+from flow_client._batch.submitter import restated
 from flow_client._core.checks import shown, whole_number
 from flow_client._core.log import logger, say_what_is_left
 from flow_client._http.retry import is_transient
-from flow_client._submitter import restated
 from flow_client.errors import InvalidRequestError, PlatformStatusError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from concurrent.futures import Future
 
-    from flow_client._batch_keys import BatchKeys
-    from flow_client._progress import Progress
-    from flow_client._submission import Submission
-    from flow_client._submitter import Submitter
+    from flow_client._batch.keys import BatchKeys
+    from flow_client._batch.progress import Progress
+    from flow_client._batch.submission import Submission
+    from flow_client._batch.submitter import Submitter
     from flow_client.executions import ExecutionHandle
     from flow_client.models import ExecutionRecord
 
@@ -219,7 +219,7 @@ class FanOut:
     def _start(self, place: _Place, handle: ExecutionHandle) -> None:
         """Follow the execution that stands for the input now."""
         place.handle = handle
-        key = _batch_keys.of_attempt(place.key, place.attempt)
+        key = keys.of_attempt(place.key, place.attempt)
         self._check_key(handle, key)
         place.is_resumed = _was_there_before(place.submission, handle)
         if place.is_resumed and _status(handle) in _FAILED and self._may_retry(place):
@@ -243,7 +243,7 @@ class FanOut:
         """Submit the input anew: its execution failed in an earlier run."""
         place.attempt += 1
         place.handle = place.future = None
-        place.submission = self._submitter.begin(_batch_keys.of_attempt(place.key, place.attempt))
+        place.submission = self._submitter.begin(keys.of_attempt(place.key, place.attempt))
         self._unsent.append(place)
 
     def _next(self) -> Any:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from flow_client._futures import ExecutionFuture
-    from flow_client._waiting import Watch
+    from flow_client._waiting.futures import ExecutionFuture
+    from flow_client._waiting.polling import Watch
 
 TURN_OF_THE_OTHERS = 5
 """One look in so many goes to an execution nobody was heard of, however many are said to have ended."""

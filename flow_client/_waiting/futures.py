@@ -10,20 +10,20 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from flow_client._agenda import Agenda, Watched
 from flow_client._core.deadline import Deadline
 from flow_client._core.fork import renew_after_fork
 from flow_client._core.interruptible import InterruptibleFuture
 from flow_client._core.log import logger
 from flow_client._core.tracebacks import trim_traceback
-from flow_client._waiting import PollSchedule, Watch
+from flow_client._waiting.agenda import Agenda, Watched
+from flow_client._waiting.polling import PollSchedule, Watch
 from flow_client.errors import ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from flow_client._waiting import LookAt
+    from flow_client._waiting.polling import LookAt
     from flow_client.models import ExecutionRecord
 
 THREAD_NAME = "flow-client-futures"

@@ -6,11 +6,11 @@ import inspect
 import time
 from typing import TYPE_CHECKING, Any
 
+from flow_client._batch.outage import Outage
+from flow_client._batch.submission import Submission
 from flow_client._core.checks import shown
 from flow_client._core.log import logger
 from flow_client._http.retry import is_transient
-from flow_client._outage import Outage
-from flow_client._submission import Submission
 from flow_client.errors import (
     InvalidRequestError,
     PlatformClientError,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from flow_client._core.interruptible import InterruptibleFuture
 from flow_client._core.log import logger
 from flow_client._core.tracebacks import trim_traceback
-from flow_client._waiting import PollSchedule, Waiter
+from flow_client._waiting.polling import PollSchedule, Waiter
 from flow_client.errors import ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from flow_client._waiting import Look, LookAt
+    from flow_client._waiting.polling import Look, LookAt
     from flow_client.models import ExecutionEvent, ExecutionRecord
 
     OnEvent = Callable[[ExecutionEvent], object]

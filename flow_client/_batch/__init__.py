@@ -1,0 +1,1 @@
+"""Many executions at once: what `PlatformClient.map` does."""
