@@ -64,7 +64,7 @@ class PlatformClientError(Exception):
             setattr(self, name, value)
 
     def _repr_html_(self) -> str:
-        from flow_client._html import error_card  # noqa: PLC0415 - only notebooks need it
+        from flow_client._notebook import error_card  # noqa: PLC0415 - only notebooks need it
 
         return error_card(self)
 

@@ -222,7 +222,7 @@ class ExecutionHandle(AnswerMapping):
 
     def _repr_html_(self) -> str:
         """Return what is known without asking: the status is the last one seen here."""
-        from flow_client._html import handle_card  # noqa: PLC0415 - only notebooks need it
+        from flow_client._notebook import handle_card  # noqa: PLC0415 - only notebooks need it
 
         if self._last_status is None and self.accepted is not None:
             return handle_card(self, self.accepted.status, "when submitted")

@@ -194,7 +194,7 @@ class RecordMethods(FlowModel):
         raise error
 
     def _repr_html_(self) -> str:
-        from flow_client._html import record_card  # noqa: PLC0415 - only notebooks need it
+        from flow_client._notebook import record_card  # noqa: PLC0415 - only notebooks need it
 
         return record_card(self)
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from flow_client import PlatformClient, _html, errors
+from flow_client import PlatformClient, _notebook, errors
 from flow_client._core.secret import Secret
 from flow_client.executions import ExecutionHandle
 from flow_client.models import ExecutionAccepted, ExecutionRecord
@@ -59,16 +59,16 @@ def handle(status=None, execution_id="e-1", **fields):
 
 
 COLOURS = {
-    "completed": _html.GREEN,
-    "COMPLETED": _html.GREEN,
-    "failed": _html.RED,
-    "Timeout": _html.RED,
-    "dead_letter": _html.RED,
-    "cancelled": _html.GREY,
-    "running": _html.BLUE,
-    "pending": _html.BLUE,
-    "queued": _html.BLUE,
-    "some_day": _html.BLUE,
+    "completed": _notebook.GREEN,
+    "COMPLETED": _notebook.GREEN,
+    "failed": _notebook.RED,
+    "Timeout": _notebook.RED,
+    "dead_letter": _notebook.RED,
+    "cancelled": _notebook.GREY,
+    "running": _notebook.BLUE,
+    "pending": _notebook.BLUE,
+    "queued": _notebook.BLUE,
+    "some_day": _notebook.BLUE,
 }
 
 
@@ -76,7 +76,8 @@ COLOURS = {
 @pytest.mark.parametrize("make", [record, handle])
 def test_a_status_has_its_colour(make, status):
     page = page_of(make(status))
-    shown = {colour for colour in (_html.GREEN, _html.RED, _html.GREY, _html.BLUE) if colour in page.source}
+    colours = (_notebook.GREEN, _notebook.RED, _notebook.GREY, _notebook.BLUE)
+    shown = {colour for colour in colours if colour in page.source}
     assert shown == {COLOURS[status]}
     assert status in page.text
 
@@ -92,7 +93,7 @@ def contrast(one, other):
     return (lighter + 0.05) / (darker + 0.05)
 
 
-@pytest.mark.parametrize("colour", [_html.GREEN, _html.RED, _html.GREY, _html.BLUE])
+@pytest.mark.parametrize("colour", [_notebook.GREEN, _notebook.RED, _notebook.GREY, _notebook.BLUE])
 def test_a_colour_can_be_read_and_stands_out_from_light_and_dark_pages(colour):
     """WCAG 2: 4.5 for text, 3 for what is no text."""
     assert contrast(colour, "#ffffff") >= 4.5

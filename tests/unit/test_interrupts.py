@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from flow_client._interrupts import Interrupted, Interrupts
+from flow_client.worker._interrupts import Interrupted, Interrupts
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ for name in ("SIGALRM", "setitimer", "getitimer", "alarm", "ITIMER_REAL"):
 for name in [name for name in dir(os) if name.startswith("EX_")]:
     delattr(os, name)
 from flow_client import worker
-from flow_client._interrupts import Interrupts
+from flow_client.worker._interrupts import Interrupts
 stop = Interrupts()
 with stop.handled(), stop.interruptible(0.01):
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,42 +1,15 @@
-"""Running a function as an execution's worker: `python -m flow_client.worker package.module:handler`.
-
-The settings come from the environment that a container gets: `EXECUTION_ID`, `DEPLOYMENT_ID`, `NATS_URL`, and
-`FLOW_INPUT_TIMEOUT_SECONDS`, `FLOW_GRACE_SECONDS` and `FLOW_LOG_LEVEL`, which have defaults. With `--input JSON` the
-function is called here, with no platform and no NATS, and its events and its output are printed. The exit code says how
-it ended:
-
-| code | meaning |
-|---|---|
-| 0 | an output is stored, that of a failed or cancelled handler too; events that could not be are named on stderr |
-| 1 | with `--input`: the handler failed |
-| 64 | the command line is wrong, or a setting is missing or unusable |
-| 65 | the input is malformed |
-| 69 | NATS cannot be reached, or no input came in time |
-| 74 | the output could not be stored; the input stays in the work queue |
-"""
+"""One run of a worker: it takes the input, calls the handler and stores the output."""
 
 from __future__ import annotations
 
-import argparse
-import faulthandler
-import io
-import logging
 import os
 import sys
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from flow_client._bridge_core import DEFAULT_CONNECT_TIMEOUT
-from flow_client._core import jsontext
 from flow_client._core.checks import seconds, seconds_from_text
-from flow_client._failures import failure
-from flow_client._handlers import Result, call
-from flow_client._interrupts import Interrupted, Interrupts
-from flow_client._nats import payloads
-from flow_client._task import EventNumbers, Task
 from flow_client.bridge import DEFAULT_INPUT_TIMEOUT, NatsBridge
 from flow_client.errors import (
     BridgeError,
@@ -47,6 +20,18 @@ from flow_client.errors import (
     PlatformClientError,
     UndeliveredError,
 )
+from flow_client.worker._exits import (
+    EXIT_MALFORMED_INPUT,
+    EXIT_NO_INPUT,
+    EXIT_NOT_STORED,
+    EXIT_STORED,
+    EXIT_USAGE,
+    fail,
+)
+from flow_client.worker._failures import failure
+from flow_client.worker._handlers import call
+from flow_client.worker._interrupts import Interrupted, Interrupts
+from flow_client.worker._task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,20 +39,8 @@ if TYPE_CHECKING:
 
     from flow_client.models import ExecutionInput
 
-__all__ = ["Result", "Task", "main", "run"]
-
 DEFAULT_GRACE_SECONDS = 5.0
 AT_ONCE = 0.001
-
-# Those of sysexits.h, by number: `os.EX_USAGE` and the others are not there on Windows.
-EXIT_STORED = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 64
-EXIT_MALFORMED_INPUT = 65
-EXIT_NO_INPUT = 69
-EXIT_NOT_STORED = 74
-
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def run(
@@ -105,97 +78,14 @@ def run(
         settings = _settings(execution_id, deployment_id, input_timeout, grace_seconds)
         bridge = NatsBridge(nats_url, connect_timeout=connect_timeout)
     except ConfigurationError as exc:
-        return _fail(EXIT_USAGE, str(exc))
+        return fail(EXIT_USAGE, str(exc))
     code = EXIT_NOT_STORED
     try:
         with bridge:
             code = _Run(bridge, settings).run(handler)
     except UndeliveredError as exc:
-        _fail(code, str(exc))
+        fail(code, str(exc))
     return code
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
-    options = _options(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # what is printed before a crash is seen
-    faulthandler.enable(sys.__stderr__ or 2)
-    try:
-        logging.basicConfig(level=_log_level())
-        return run(options.handler) if options.input is None else _rehearse(options)
-    except (ConfigurationError, InvalidRequestError) as error:
-        return _fail(EXIT_USAGE, str(error))
-
-
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python -m flow_client.worker", description="Run a function as an execution's worker.")
-    parser.add_argument("handler", help="the function, as package.module:name")
-    parser.add_argument(
-        "--input",
-        metavar="JSON",
-        help="call the function here with this input, without platform and NATS, and print its events and its output; "
-        "@FILE reads a file, - reads standard input",
-    )
-    parser.add_argument("--config", metavar="JSON", help="with --input: the execution's configuration")
-    options = parser.parse_args(arguments)
-    if not all(part for part in options.handler.partition(":")):
-        parser.error(f"{options.handler!r} is not package.module:name")
-    if options.config is not None and options.input is None:
-        parser.error("--config needs --input; a platform gives a worker its configuration with the input")
-    return options
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
-
-
-def _log_level() -> str:
-    level = (os.environ.get("FLOW_LOG_LEVEL") or "WARNING").upper()
-    if level in LOG_LEVELS:
-        return level
-    raise ConfigurationError(f"FLOW_LOG_LEVEL is {level!r}; it must be one of {', '.join(LOG_LEVELS)}")
-
-
-def _rehearse(options: argparse.Namespace) -> int:
-    """Call the handler in this process and print what a worker would publish, a JSON text in each line."""
-    config = None if options.config is None else _json_argument(options.config, "--config")
-    if not isinstance(config, (dict, type(None))):
-        raise InvalidRequestError(f"--config is {type(config).__name__}; it must be a JSON object")
-    execution_id = payloads.execution_token(os.environ.get("EXECUTION_ID") or "local")
-    deployment_id = os.environ.get("DEPLOYMENT_ID") or None
-    task = Task(
-        input_data=_json_argument(options.input, "--input"),
-        config=config,
-        execution_id=execution_id,
-        deployment_id=deployment_id,
-        publish=EventNumbers(execution_id, _print),
-    )
-    content = call(options.handler, task)
-    try:
-        _print(payloads.output(execution_id, deployment_id, **content))
-    except Exception as error:  # noqa: BLE001 - that it has no JSON form, or what its own code raises
-        content = failure(error, type(error).__name__)
-        _print(payloads.output(execution_id, deployment_id, **content))
-    if content.get("error") is None:
-        return EXIT_STORED
-    sys.stderr.write(content["error"]["traceback"])
-    return EXIT_FAILED
-
-
-def _json_argument(text: str, option: str) -> Any:
-    try:
-        if text == "-":
-            return jsontext.decode(sys.stdin.buffer.read())
-        return jsontext.decode(Path(text[1:]).read_bytes() if text.startswith("@") else os.fsencode(text))
-    except (OSError, ValueError) as error:
-        raise InvalidRequestError(f"{option} cannot be read: {error}") from error
-
-
-def _print(payload: bytes) -> None:
-    sys.stdout.write(f"{payload.decode()}\n")
-    sys.stdout.flush()
 
 
 @dataclass(frozen=True)
@@ -243,13 +133,13 @@ class _Run:
             try:
                 content = self._fetch()
             except InvalidRequestError as exc:
-                return _fail(EXIT_USAGE, str(exc))
+                return fail(EXIT_USAGE, str(exc))
             except MalformedInputError as exc:
-                return _fail(EXIT_MALFORMED_INPUT, str(exc))
+                return fail(EXIT_MALFORMED_INPUT, str(exc))
             except BridgeError as exc:
-                return _fail(EXIT_NO_INPUT, str(exc))
+                return fail(EXIT_NO_INPUT, str(exc))
             except (Interrupted, KeyboardInterrupt):
-                return _fail(EXIT_NO_INPUT, "the worker was stopped before it had an input")
+                return fail(EXIT_NO_INPUT, "the worker was stopped before it had an input")
             return self._store(self._call(handler, content))
 
     def _fetch(self) -> ExecutionInput:
@@ -289,20 +179,10 @@ class _Run:
             except Exception as exc:  # noqa: BLE001 - the output's own code, while it is turned into JSON
                 self._push(failure(exc, type(exc).__name__))
         except UndeliveredError as exc:  # of events: the output is stored
-            _fail(EXIT_STORED, str(exc))
+            fail(EXIT_STORED, str(exc))
         except PlatformClientError as exc:
-            return _fail(EXIT_NOT_STORED, f"the output could not be stored: {exc}")
+            return fail(EXIT_NOT_STORED, f"the output could not be stored: {exc}")
         return EXIT_STORED
 
     def _push(self, content: dict[str, Any]) -> None:
         self._bridge.push_execution_output(self._settings.deployment_id, self._settings.execution_id, **content)
-
-
-def _fail(code: int, message: str) -> int:
-    sys.stderr.write(f"flow_client.worker: {message}\n")
-    return code
-
-
-if __name__ == "__main__":
-    # Not this module's own main: a handler's `Result` would be another class than this one's.
-    sys.exit(import_module("flow_client.worker").main())

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 32 * 1024
 
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parents[1])
 
 
 def failure(error: BaseException, kind: str, message: str | None = None) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""Running a function as an execution's worker: `python -m flow_client.worker package.module:handler`.
+
+The settings come from the environment that a container gets: `EXECUTION_ID`, `DEPLOYMENT_ID`, `NATS_URL`, and
+`FLOW_INPUT_TIMEOUT_SECONDS`, `FLOW_GRACE_SECONDS` and `FLOW_LOG_LEVEL`, which have defaults. With `--input JSON` the
+function is called here, with no platform and no NATS, and its events and its output are printed. The exit code says how
+it ended:
+
+| code | meaning |
+|---|---|
+| 0 | an output is stored, that of a failed or cancelled handler too; events that could not be are named on stderr |
+| 1 | with `--input`: the handler failed |
+| 64 | the command line is wrong, or a setting is missing or unusable |
+| 65 | the input is malformed |
+| 69 | NATS cannot be reached, or no input came in time |
+| 74 | the output could not be stored; the input stays in the work queue |
+"""
+
+from flow_client.worker._exits import (
+    EXIT_FAILED,
+    EXIT_MALFORMED_INPUT,
+    EXIT_NO_INPUT,
+    EXIT_NOT_STORED,
+    EXIT_STORED,
+    EXIT_USAGE,
+)
+from flow_client.worker._handlers import Result
+from flow_client.worker._run import run
+from flow_client.worker._task import Task
+
+__all__ = [
+    "EXIT_FAILED",
+    "EXIT_MALFORMED_INPUT",
+    "EXIT_NOT_STORED",
+    "EXIT_NO_INPUT",
+    "EXIT_STORED",
+    "EXIT_USAGE",
+    "Result",
+    "Task",
+    "run",
+]
