@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from flow_client.local.errors import LocalPlatformError
-from flow_client.local.processes import GuardedProcess
+from flow_client.local.processes.guarded import GuardedProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

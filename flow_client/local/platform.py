@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from flow_client._core.checks import LONGEST_SECONDS, seconds
 from flow_client.local import tokens
-from flow_client.local.delivery import WORKER_GRACE
 from flow_client.local.errors import LocalPlatformError, SettingError
-from flow_client.local.handlers import check_handlers
 from flow_client.local.manifest import ID_PATTERN, load
 from flow_client.local.nats_server import NatsServer
 from flow_client.local.preflight import check_nats_answers, check_port_is_free
-from flow_client.local.processes import GuardedProcess
+from flow_client.local.processes.guarded import GuardedProcess
+from flow_client.local.runner.delivery import WORKER_GRACE
+from flow_client.local.runner.handlers import check_handlers
 from flow_client.local.settings import (
     DEFAULT_ORG_ID,
     DEFAULT_RING_ID,
@@ -215,7 +215,7 @@ class LocalPlatform:
         self._start_runner()
 
     def _start_api(self) -> None:
-        self._api = self._service("api_service", _API_GRACE)
+        self._api = self._service("api", _API_GRACE)
         port = self._api.announcement(START_TIMEOUT)["port"]
         self._settings = replace(self._running_settings, port=port, api_url=f"http://{_HOST}:{port}")
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from flow_client._api.mapping import AnswerMapping
 from flow_client.worker._failures import failure
 from flow_client.worker._interrupts import Interrupted
 
@@ -72,6 +73,8 @@ def _returned(function: Callable[[Task], Any], task: Task) -> Any:
         return _streamed(result, task)
     if inspect.iscoroutine(result):
         result.close()
+    if isinstance(result, AnswerMapping):  # one has `__await__` for the sake of its message
+        return result
     if inspect.isawaitable(result) or inspect.isasyncgen(result):
         raise TypeError(_ASYNC)
     return result

@@ -14,7 +14,7 @@ from support.jetstream import create_streams
 from support.relay import Relay
 
 from flow_client.local.nats_server import NatsServer
-from flow_client.local.streams import EVENT_STREAM
+from flow_client.local.state.streams import EVENT_STREAM
 
 WARM_UP = 0.5
 SETTLE = 1.0

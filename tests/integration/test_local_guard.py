@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from flow_client.local.processes import GuardedProcess
+from flow_client.local.processes.guarded import GuardedProcess
 
 # Prints its own process id and that of a child in the same group, and sleeps in both.
 FAMILY = [
@@ -25,7 +25,7 @@ STUBBORN = [
 STARTER = """
 import os, sys, time
 from pathlib import Path
-from flow_client.local.processes import GuardedProcess
+from flow_client.local.processes.guarded import GuardedProcess
 process = GuardedProcess(sys.argv[3:], log=Path(sys.argv[1]), orphan_grace=float(sys.argv[2]))
 print(process.guard_pid, flush=True)
 {then}

@@ -3,8 +3,8 @@
 import pytest
 
 from flow_client.local import LocalPlatform, LocalPlatformError, ManifestError
-from flow_client.local.handlers import check_handlers
 from flow_client.local.manifest import Component, load
+from flow_client.local.runner.handlers import check_handlers
 
 RUN = '[[component]]\nkind = "workflow"\nid = "{id}"\nhandler = "{handler}"\n'
 SERVICE = '[[component]]\nkind = "service"\nid = "search"\n'

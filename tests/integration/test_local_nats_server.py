@@ -12,7 +12,7 @@ import pytest
 from flow_client.local import nats_server as module
 from flow_client.local.errors import LocalPlatformError
 from flow_client.local.nats_server import NatsServer
-from flow_client.local.streams import STREAMS, ensure_streams
+from flow_client.local.state.streams import STREAMS, ensure_streams
 
 TOKEN = "s3cret-t0ken"
 

@@ -6,7 +6,7 @@ import pytest
 from support.jetstream import read_execution_ids
 
 from flow_client.local import LocalPlatform, tokens
-from flow_client.local.dispatch import LEVELS
+from flow_client.local.state.dispatch import LEVELS
 
 PARENTS = 5
 

@@ -13,7 +13,7 @@ from nats.errors import Error as NatsError
 from support.jetstream import create_streams, with_jetstream
 
 from flow_client.local.nats_server import NatsServer
-from flow_client.local.streams import EVENT_STREAM, STREAMS
+from flow_client.local.state.streams import EVENT_STREAM, STREAMS
 
 HOST = "127.0.0.1"
 # A meta leader is elected after 4 to 9 s, now and then at the second attempt.

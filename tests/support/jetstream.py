@@ -6,7 +6,7 @@ import json
 
 import nats
 
-from flow_client.local.streams import INPUT_STREAM, STREAMS
+from flow_client.local.state.streams import INPUT_STREAM, STREAMS
 
 TIMEOUT = 5.0
 MODES = ("batch", "window")

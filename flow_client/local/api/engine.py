@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flow_client._core import jsontext
-from flow_client.local.announcements import Announcements
-from flow_client.local.changes import Changes
-from flow_client.local.logs import RunnersLogs
-from flow_client.local.outcomes import Outcomes
-from flow_client.local.records import Executions, Record, moment
-from flow_client.local.streams import OUTPUT_STREAM, ensure_streams
-from flow_client.local.submission import Accepted, Submission, Submissions
+from flow_client.local.api.announcements import Announcements
+from flow_client.local.api.outcomes import Outcomes
+from flow_client.local.api.submission import Accepted, Submission, Submissions
+from flow_client.local.state.changes import Changes
+from flow_client.local.state.logs import RunnersLogs
+from flow_client.local.state.records import Executions, Record, moment
+from flow_client.local.state.streams import OUTPUT_STREAM, ensure_streams
 
 if TYPE_CHECKING:
     from nats.aio.client import Client

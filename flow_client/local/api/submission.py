@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from nats.js.errors import KeyWrongLastSequenceError
 
 from flow_client._api._generated.operations import EXECUTION_INPUT_SUBJECT
-from flow_client.local import dispatch
-from flow_client.local.records import Record, now
+from flow_client.local.state import dispatch
+from flow_client.local.state.records import Record, now
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.js import JetStreamContext
     from nats.js.kv import KeyValue
 
-    from flow_client.local.records import Executions
+    from flow_client.local.state.records import Executions
 
 _BUCKET = "IDEMPOTENCY"
 _KEY_LIFETIME = 24 * 3600.0

@@ -9,10 +9,10 @@ from nats.js.errors import NotFoundError
 
 from flow_client._api._generated.operations import EXECUTION_OUTPUT_SUBJECT, EXECUTION_STATUS_UPDATE_SUBJECT
 from flow_client._core import jsontext
-from flow_client.local.announcements import announce
-from flow_client.local.changes import execution_id_of
-from flow_client.local.consuming import consume
-from flow_client.local.streams import OUTPUT_STREAM, STATUS_STREAM, every
+from flow_client.local.api.announcements import announce
+from flow_client.local.api.consuming import consume
+from flow_client.local.state.changes import execution_id_of
+from flow_client.local.state.streams import OUTPUT_STREAM, STATUS_STREAM, every
 from flow_client.models import ExecutionOutput, ExecutionStatusUpdate
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-    from flow_client.local.logs import RunnersLogs
-    from flow_client.local.records import Executions, Record
+    from flow_client.local.state.logs import RunnersLogs
+    from flow_client.local.state.records import Executions, Record
 
 _logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from flow_client.local.submission import InputNotJsonError, InputTooLargeError, KeyReusedError
+from flow_client.local.api.submission import InputNotJsonError, InputTooLargeError, KeyReusedError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

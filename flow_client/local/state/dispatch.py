@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nats.js.api import ConsumerConfig, Header, RetentionPolicy, StreamConfig
 from nats.js.errors import APIError
 
-from flow_client.local.streams import ensure_stream
+from flow_client.local.state.streams import ensure_stream
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext

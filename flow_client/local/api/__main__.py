@@ -1,4 +1,4 @@
-"""The process of the API. Started as `python -m flow_client.local.api_service`."""
+"""The process of the API. Started as `python -m flow_client.local.api`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import warnings
 import uvicorn
 from pydantic.warnings import UnsupportedFieldAttributeWarning
 
-from flow_client.local.api import Api, create_app
-from flow_client.local.connection import connect
-from flow_client.local.engine import Engine
+from flow_client.local.api.app import Api, create_app
+from flow_client.local.api.engine import Engine
+from flow_client.local.api.problems import AnswerHeaders
 from flow_client.local.errors import SettingError
 from flow_client.local.manifest import load
-from flow_client.local.problems import AnswerHeaders
-from flow_client.local.processes import announce
+from flow_client.local.processes.guarded import announce
 from flow_client.local.settings import ServiceSettings, from_environment
+from flow_client.local.state.connection import connect
 
 HOST = "127.0.0.1"
 # Requests that are held for `Prefer: wait` do not keep the process from ending.

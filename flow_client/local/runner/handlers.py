@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from flow_client.local.errors import ManifestError
-from flow_client.local.workers import base_environment
+from flow_client.local.runner.workers import base_environment
 
 if TYPE_CHECKING:
     from flow_client.local.manifest import Component, Manifest

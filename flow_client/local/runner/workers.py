@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flow_client.local.manifest import Component
-    from flow_client.local.records import Record
     from flow_client.local.settings import ServiceSettings
+    from flow_client.local.state.records import Record
 
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")
 _INHERITED_PREFIX = "LC_"

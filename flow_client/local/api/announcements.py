@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from nats.js.api import Header
 
 from flow_client._api._generated.operations import EXECUTION_STATUS_UPDATE_SUBJECT
-from flow_client.local.consuming import consume
-from flow_client.local.records import BUCKET_STREAM, CHANGES_SUBJECT, Record, now
+from flow_client.local.api.consuming import consume
+from flow_client.local.state.records import BUCKET_STREAM, CHANGES_SUBJECT, Record, now
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg

@@ -14,12 +14,12 @@ import nats.errors
 from nats.js.errors import NotFoundError
 
 from flow_client._api._generated.operations import EXECUTION_INPUT_SUBJECT, EXECUTION_OUTPUT_SUBJECT
-from flow_client.local import workers
-from flow_client.local.changes import execution_id_of
-from flow_client.local.dispatch import ACK_WAIT, MAX_DELIVERIES
-from flow_client.local.processes import GuardedProcess
-from flow_client.local.records import Record, moment, now
-from flow_client.local.streams import INPUT_STREAM, OUTPUT_STREAM
+from flow_client.local.processes.guarded import GuardedProcess
+from flow_client.local.runner import workers
+from flow_client.local.state.changes import execution_id_of
+from flow_client.local.state.dispatch import ACK_WAIT, MAX_DELIVERIES
+from flow_client.local.state.records import Record, moment, now
+from flow_client.local.state.streams import INPUT_STREAM, OUTPUT_STREAM
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-    from flow_client.local.logs import LogFolder
     from flow_client.local.manifest import Component, Manifest
-    from flow_client.local.records import Executions
     from flow_client.local.settings import ServiceSettings
+    from flow_client.local.state.logs import LogFolder
+    from flow_client.local.state.records import Executions
 
 # Longer than what the worker gives its handler (5 s), so that it can still say how that ended.
 WORKER_GRACE = 8.0

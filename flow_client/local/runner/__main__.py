@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import nats.errors
 
-from flow_client.local import dispatch
-from flow_client.local.changes import execution_id_of, watch
-from flow_client.local.connection import connect
-from flow_client.local.delivery import Delivery, Workshop
-from flow_client.local.logs import LogFolder
 from flow_client.local.manifest import load
-from flow_client.local.processes import announce
-from flow_client.local.records import Executions, Record
+from flow_client.local.processes.guarded import announce
+from flow_client.local.runner.delivery import Delivery, Workshop
 from flow_client.local.settings import ServiceSettings, from_environment
+from flow_client.local.state import dispatch
+from flow_client.local.state.changes import execution_id_of, watch
+from flow_client.local.state.connection import connect
+from flow_client.local.state.logs import LogFolder
+from flow_client.local.state.records import Executions, Record
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg

@@ -12,14 +12,14 @@ from pydantic import BaseModel
 from flow_client import models
 from flow_client._api._generated import operations
 from flow_client._api.operation import Operation
-from flow_client.local import problems
-from flow_client.local.auth import Authentication
-from flow_client.local.dispatch import LEVELS
-from flow_client.local.engine import Engine
+from flow_client.local.api import problems
+from flow_client.local.api.auth import Authentication
+from flow_client.local.api.engine import Engine
+from flow_client.local.api.submission import Submission
 from flow_client.local.manifest import Manifest
-from flow_client.local.records import Record
 from flow_client.local.settings import ServiceSettings
-from flow_client.local.submission import Submission
+from flow_client.local.state.dispatch import LEVELS
+from flow_client.local.state.records import Record
 
 MAX_WAIT = 30.0
 MAX_TIMEOUT = 7 * 24 * 3600.0

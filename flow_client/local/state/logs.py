@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import nats.errors
 
-from flow_client.local.changes import execution_id_of
 from flow_client.local.manifest import ID_PATTERN
-from flow_client.local.processes import tail
+from flow_client.local.processes.guarded import tail
+from flow_client.local.state.changes import execution_id_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-    from flow_client.local.records import Record
+    from flow_client.local.state.records import Record
 
 TAIL_BYTES = 8192
 ANSWER_TIMEOUT = 2.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nats.js.api import DeliverPolicy
 
-from flow_client.local import records
+from flow_client.local.state import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-    from flow_client.local.records import Executions, Record
+    from flow_client.local.state.records import Executions, Record
 
 _LOOK_AGAIN = 5.0
 

@@ -1,0 +1,1 @@
+"""The local platform's runner: one worker process for each execution."""
