@@ -15,6 +15,7 @@ from flow_client._batch import keys
 from flow_client._batch.counts import BatchCounts
 from flow_client._batch.submitter import restated
 from flow_client._core.checks import shown, whole_number
+from flow_client._core.interruptible import LONGEST_SLEEP
 from flow_client._core.log import logger, say_what_is_left
 from flow_client._http.retry import is_transient
 from flow_client.errors import InvalidRequestError, PlatformStatusError
@@ -126,14 +127,18 @@ class FanOut:
         """Yield the records in the order of the inputs."""
         try:
             with self._progress:
-                while self._fill():
-                    yield self._next()
+                yield from self._in_order()
         except BaseException as error:
             self._leave(error)
             raise
         logger.info("map: %s", self.counts())
         if self._broken is not None:
             raise self._broken
+
+    def _in_order(self) -> Generator[Any, None, None]:
+        # Not within `outcomes`: in CPython 3.13 an interrupt at a loop's jump back passes by the `try` around the loop.
+        while self._fill():
+            yield self._next()
 
     def counts(self) -> BatchCounts:
         """Return how far the batch is."""
@@ -269,13 +274,15 @@ class FanOut:
         with suppress(queue.Empty):
             self._take_in(self._ended.get(timeout=self._seconds_to_wait()))
 
-    def _seconds_to_wait(self) -> float | None:
-        """Return the seconds after which there is something to do without news; None if there is not."""
-        pauses = [] if self._progress.refresh_seconds is None else [self._progress.refresh_seconds]
+    def _seconds_to_wait(self) -> float:
+        """Return the seconds after which to look up without news."""
+        pauses = [LONGEST_SLEEP]
+        if self._progress.refresh_seconds is not None:
+            pauses.append(self._progress.refresh_seconds)
         if self._unsent or (self._submitter.is_struggling() and self._has_room()):
             due = -math.inf if self._has_room() else min(map(_due, self._unsent))
             pauses.append(max(0.0, max(due, self._submitter.due) - time.monotonic()))
-        return min(pauses, default=None)
+        return min(pauses)
 
     def _take_in_ended(self) -> None:
         with suppress(queue.Empty):

@@ -13,7 +13,10 @@ from flow_client._core.deadline import Deadline
 ResultT = TypeVar("ResultT")
 
 LONGEST_SLEEP = 0.5
-"""Seconds for one system call that waits: Python sees a signal that came right before the call only after it."""
+"""Seconds for one system call that waits: Python sees a signal that came right before the call only after it.
+
+On Windows it sees none during the call either.
+"""
 
 
 def sleep(seconds: float) -> None:

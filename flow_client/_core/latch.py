@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
+
+from flow_client._core.deadline import Deadline
+from flow_client._core.interruptible import LONGEST_SLEEP
 
 
 class Latch:
@@ -37,7 +41,8 @@ class Latch:
         mine = threading.Lock()
         mine.acquire()
         self._waiting.append(mine)
-        # It may have been opened before that: then nobody releases the lock.
-        if not self._is_open:
-            mine.acquire(timeout=-1 if timeout is None else max(timeout, 0))
+        deadline = Deadline(math.inf if timeout is None else timeout)
+        # Asked again: it may have been opened before that, and then nobody releases the lock.
+        while not self._is_open and (left := deadline.remaining()) > 0:
+            mine.acquire(timeout=min(left, LONGEST_SLEEP))
         return self._is_open

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _AT_ONCE = 1e-6
+# Windows has none of these.
+_SIGALRM: Any = getattr(signal, "SIGALRM", None)
+_ITIMER_REAL: Any = getattr(signal, "ITIMER_REAL", None)
+_setitimer: Any = getattr(signal, "setitimer", None)
 
 
 class Interrupted(BaseException):
@@ -76,11 +80,11 @@ class Interrupts:
             raise Interrupted(f"SIGTERM came, and {self._grace_seconds:g} s went by")
 
     def _set_alarm(self, seconds: float) -> None:
-        if not hasattr(signal, "setitimer"):
+        if _setitimer is None:
             return
         if self._borrowed is None:
             self._borrowed = _Alarm(self._on_alarm)
-        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+        _setitimer(_ITIMER_REAL, seconds, seconds)
 
     def _give_back(self) -> None:
         borrowed, self._borrowed = self._borrowed, None
@@ -92,14 +96,14 @@ class _Alarm:
     """The process's timer and its handler of SIGALRM as they were, while `handler` stands in."""
 
     def __init__(self, handler: Any) -> None:
-        self._due, self._interval = signal.setitimer(signal.ITIMER_REAL, 0)
+        self._due, self._interval = _setitimer(_ITIMER_REAL, 0)
         self._since = time.monotonic()
-        self._handler = signal.signal(signal.SIGALRM, handler)
+        self._handler = signal.signal(_SIGALRM, handler)
 
     def restore(self) -> None:
         """Give both back; a timer that ran out meanwhile goes off now."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL if self._handler is None else self._handler)
+        _setitimer(_ITIMER_REAL, 0)
+        signal.signal(_SIGALRM, signal.SIG_DFL if self._handler is None else self._handler)
         if self._due:
             left = self._due - (time.monotonic() - self._since)
-            signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE), self._interval)
+            _setitimer(_ITIMER_REAL, max(left, _AT_ONCE), self._interval)

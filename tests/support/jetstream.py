@@ -9,6 +9,7 @@ import nats
 from flow_client.local.state.streams import INPUT_STREAM, STREAMS
 
 TIMEOUT = 5.0
+CONNECT_LIMIT = 30.0
 MODES = ("batch", "window")
 """Streams that allow batched publishing, and streams that do not."""
 
@@ -17,7 +18,8 @@ def with_jetstream(url, action, *, timeout=TIMEOUT, **login):
     """Return what the coroutine function `action` returns for the JetStream of a connection of its own."""
 
     async def connected():
-        connection = await nats.connect(url.split(","), error_cb=_ignore, connect_timeout=timeout, **login)
+        connecting = nats.connect(url.split(","), error_cb=_ignore, connect_timeout=timeout, **login)
+        connection = await asyncio.wait_for(connecting, CONNECT_LIMIT)  # left to itself it tries for minutes
         try:
             return await action(connection.jetstream(timeout=timeout))
         finally:
