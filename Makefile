@@ -6,7 +6,7 @@ DEMO := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench chaos coverage check codegen codegen-check lint types layers format clean
+.PHONY: help install demo test matrix lowest bench chaos coverage check codegen codegen-check lint types layers format clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -16,6 +16,12 @@ demo: $(DEMO) ## Run the quickstart on a platform of its own.
 
 test: $(DEV) ## Run the tests.
 	@$(BIN)/python -m pytest
+
+matrix: $(DEV) ## Run the tests on every Python that is found; PYTHONS="3.10 3.13" names some, TESTS=tests/unit a part.
+	@$(BIN)/nox --session tests $(NOX_OPTIONS) -- $(TESTS)
+
+lowest: $(DEV) ## Run the tests with the lowest versions of the dependencies.
+	@$(BIN)/nox --session lowest -- $(TESTS)
 
 bench: $(DEV) ## Print the benchmarks beside their peers.
 	@missed=0; for part in http_client nats_events fanout; do \
@@ -48,6 +54,8 @@ lint: $(DEV)
 
 types: $(DEV)
 	@$(BIN)/mypy
+	@$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin flow_client
+	@$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 --exclude flow_client/local flow_client
 	@$(BIN)/basedpyright --level error
 
 layers: $(DEV)
@@ -58,7 +66,7 @@ format: $(DEV) ## Format the code and mend what can be mended.
 	@$(BIN)/ruff format
 
 clean: ## Remove the virtual environment and the caches.
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .nox .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \

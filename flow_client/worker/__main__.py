@@ -22,7 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = _options(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # what is printed before a crash is seen
+        # What is printed before a crash is seen, and on Windows everything can be printed into a pipe.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     faulthandler.enable(sys.__stderr__ or 2)
     try:
         logging.basicConfig(level=_log_level())

@@ -60,7 +60,7 @@ def _rehearse(handler, *options, stdin=""):
         input=stdin,
         capture_output=True,
         check=False,
-        text=True,
+        encoding="utf-8",
         timeout=60,
     )
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
@@ -74,6 +74,13 @@ def test_a_handler_is_called_without_a_platform():
         (2, {"word": "be"}),
     ]
     assert (output["output"], output["usage"], output["error"]) == (2, {"words": 2}, None)
+
+
+def test_what_is_printed_is_utf_8_where_a_pipe_has_another_encoding(monkeypatch):
+    """As on Windows, where it is the code page."""
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    code, (output,), stderr = _rehearse("echo", "--input", "-", stdin='["\u2192 \u4e2d"]')
+    assert (code, output["output"]["input"], stderr) == (0, ["\u2192 \u4e2d"], "")
 
 
 def test_an_input_is_read_from_a_file_or_from_standard_input(tmp_path):
