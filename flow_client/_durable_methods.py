@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from flow_client._api._generated import operations
 from flow_client._client_core import DEFAULT_EXECUTION_TIMEOUT, caller
 from flow_client._core.checks import seconds
+from flow_client._core.synchronous import is_async
 from flow_client._core.tracebacks import trim_traceback
 from flow_client._operation_methods import OperationMethods, check_on_interrupt
 from flow_client._waiting.wait import Ending, show
@@ -219,8 +220,8 @@ class DurableMethods(OperationMethods):
         budget = _budget(timeout_seconds)
         check_on_interrupt(on_interrupt)
         if on_event is not None:
-            if not callable(on_event):
-                raise InvalidRequestError(f"on_event is {on_event!r}; it must be callable with an event")
+            if not callable(on_event) or is_async(on_event):
+                raise InvalidRequestError(f"on_event is {on_event!r}; it must be a plain function of an event")
             self._open_bridge()
         return budget
 

@@ -12,6 +12,7 @@ from flow_client._batch.keys import BatchKeys
 from flow_client._batch.progress import progress_of
 from flow_client._batch.submitter import Submitter
 from flow_client._core.checks import optional_seconds, seconds
+from flow_client._core.synchronous import not_async
 from flow_client._durable_methods import DurableMethods
 from flow_client._http.tokens import TokenStore
 from flow_client._http.transport import Transport
@@ -292,7 +293,7 @@ class PlatformClient(DurableMethods):
     if not TYPE_CHECKING:  # a type checker shall find them missing
 
         def __aenter__(self) -> NoReturn:
-            raise TypeError("PlatformClient is synchronous: write `with` in place of `async with` (docs/porting.md)")
+            raise not_async("write `with` in place of `async with`")
 
         __aexit__ = __aenter__
 

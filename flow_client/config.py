@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from flow_client._core.checks import identifier, seconds, seconds_from_text, shown, whole_number
 from flow_client._core.secret import Secret
+from flow_client._core.synchronous import is_async
 from flow_client.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def resolve_token(auth_token: Secret | Callable[[], str] | None) -> Secret | Cal
         ConfigurationError: there is none, or it cannot stand in a header.
     """
     if callable(auth_token):
+        _refuse_async(auth_token, "auth_token")
         return auth_token
     if auth_token is None or auth_token == "":
         return check_token(_required("auth_token", "AUTH_TOKEN").strip())
@@ -113,6 +115,12 @@ def check_callback(on_auth_token_refresh: object) -> None:
         raise ConfigurationError(
             f"on_auth_token_refresh is {type(on_auth_token_refresh).__name__}; it must be callable with a token"
         )
+    _refuse_async(on_auth_token_refresh, "on_auth_token_refresh")
+
+
+def _refuse_async(function: object, argument: str) -> None:
+    if is_async(function):
+        raise ConfigurationError(f"{argument} is an async function; it must be a plain one, which is called as it is")
 
 
 def hidden(auth_token: str | Callable[[], str] | None) -> Secret | Callable[[], str] | None:

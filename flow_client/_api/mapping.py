@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flow_client._core.log import add_note
+from flow_client._core.synchronous import not_async
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, Iterator, KeysView, ValuesView
-
-AWAITED = "PlatformClient is synchronous: the call has returned its answer already; remove `await` (docs/porting.md)"
 
 
 class AnswerMapping(Mapping[str, Any]):
@@ -78,7 +77,7 @@ class AnswerMapping(Mapping[str, Any]):
     if not TYPE_CHECKING:  # a type checker shall find them missing
 
         def __await__(self) -> NoReturn:
-            raise TypeError(AWAITED)
+            raise not_async("the call has returned its answer already; remove `await`")
 
         def _refuse_change(self, *_arguments: Any, **_fields: Any) -> NoReturn:
             name = type(self).__name__

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from flow_client._core.synchronous import not_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +71,11 @@ class Batch(Generator[OutcomeT, None, None]):
     def throw(self, *error: Any) -> OutcomeT:
         """Raise an error where the batch waits, as a generator does."""
         return self._outcomes.throw(*error)
+
+    if not TYPE_CHECKING:  # a type checker shall find it missing
+
+        def __aiter__(self) -> NoReturn:
+            raise not_async("write `for` in place of `async for`")
 
     def close(self) -> None:
         """End the batch: nothing more is submitted or waited for."""

@@ -6,9 +6,10 @@ import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from flow_client._api._generated.models import ExecutionEvent
+from flow_client._core.synchronous import not_async
 from flow_client._nats.events import LONGEST_READ
 from flow_client._nats.reader import LEAVE_TIMEOUT
 from flow_client.errors import ClientClosedError
@@ -44,6 +45,11 @@ class EventStream(Iterator[ExecutionEvent]):
                 raise StopIteration
             self._events.extend(self._read())
         return self._events.popleft()
+
+    if not TYPE_CHECKING:  # a type checker shall find it missing
+
+        def __aiter__(self) -> NoReturn:
+            raise not_async("write `for` in place of `async for`")
 
     def close(self) -> None:
         """End the reading, and return when the server has forgotten it. Can be called twice."""

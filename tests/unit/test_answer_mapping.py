@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import functools
 import inspect
 import json
 import pickle
@@ -12,7 +13,7 @@ from typing import Annotated
 import pytest
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from flow_client import PlatformClient
+from flow_client import ConfigurationError, InvalidRequestError, PlatformClient
 from flow_client._api.base import FlowModel
 from flow_client.executions import ExecutionHandle
 from flow_client.models import (
@@ -194,6 +195,39 @@ def test_async_with_says_what_to_do():
 
     with pytest.raises(TypeError, match="write `with` in place of `async with`"):
         asyncio.run(main())
+
+
+def test_async_for_says_what_to_do():
+    client = PlatformClient("http://flow.test", "t", "o", "w", nats_url="nats://127.0.0.1:1")
+
+    async def main(items):
+        async for _ in items:
+            pass
+
+    for items in (client.map(client.submit_code_block_execution, []), client.execution_events("e-1")):
+        with pytest.raises(TypeError, match="write `for` in place of `async for`"):
+            asyncio.run(main(items))
+    client.close()
+
+
+async def called_back(_value=None):
+    pytest.fail("nobody would await it")
+
+
+class CalledBack:
+    async def __call__(self, _value=None):
+        pytest.fail("nobody would await it")
+
+
+@pytest.mark.parametrize("function", [called_back, CalledBack(), functools.partial(called_back, 1)])
+def test_async_callbacks_are_refused(function):
+    for setting in ("auth_token", "on_auth_token_refresh"):
+        with pytest.raises(ConfigurationError, match=f"{setting} is an async function; it must be a plain one"):
+            PlatformClient("http://flow.test", **{"auth_token": "t", setting: function})
+    client = PlatformClient("http://flow.test", "t", "o", "w", nats_url="nats://127.0.0.1:1")
+    with pytest.raises(InvalidRequestError, match="it must be a plain function of an event"):
+        client.execute_workflow("wf", {}, ring_id="r", on_event=function)
+    client.close()
 
 
 def test_a_client_can_be_closed_by_the_async_name():
