@@ -8,16 +8,20 @@ import os
 import re
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
+import jwt
 import pytest
 from support.bus import Bus
 
+from flow_client import PlatformClient
 from flow_client.local import LocalPlatform
 
 PROGRAMS = Path(__file__).parent / "programs" / "async_style"
 TESTS = Path(__file__).parents[1]
+PAGE = (TESTS.parent / "docs" / "porting.md").read_text(encoding="utf-8")
 SECONDS = 60
 
 pytestmark = pytest.mark.timeout(120)
@@ -28,9 +32,21 @@ def without_await(source):
     return re.sub(r"\bawait |\basync (?=with\b|def (?!main\())", "", source)
 
 
-def without_asyncio(source):
-    """Delete `await` and `async` everywhere, and call the outermost function."""
-    return re.sub(r"\bawait |\basync (?=with\b|def\b)", "", source.replace("asyncio.run(main())", "main()"))
+def by_the_page(source):
+    """Do to a script what docs/porting.md tells its readers to do: a command that deletes words."""
+    (script,) = re.findall(r"^perl -pe '(.*)' ", PAGE, re.MULTILINE)
+    command = ["perl", "-pe", script]
+    return subprocess.run(command, input=source, capture_output=True, text=True, timeout=10, check=True).stdout
+
+
+PORTS = (without_await, by_the_page)
+
+
+def token_about_to_end(platform):
+    """Return a token that the platform renews with its next answer."""
+    key, now = platform._running_settings.signing_key, time.time()
+    claims = jwt.decode(platform.auth_token, key, algorithms=["HS256"])
+    return jwt.encode({**claims, "iat": now - 1000, "exp": now + 100}, key, algorithm="HS256")
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +59,9 @@ def platform(components):
 def run(platform, tmp_path):
     """Runs a script on the async client (`support.async_client`) or on ours (`flow_client`); returns what it prints."""
 
-    def run(source, module, **variables):
+    def run(source, module="flow_client", **variables):
         (tmp_path / "platform_client.py").write_text(f"from {module} import *\n", encoding="utf-8")
+        (tmp_path / "token.txt").write_text(token_about_to_end(platform), encoding="utf-8")
         (tmp_path / "script.py").write_text(source, encoding="utf-8")
         path = os.pathsep.join([str(tmp_path), str(TESTS), str(TESTS.parent)])
         done = subprocess.run(
@@ -62,28 +79,78 @@ def run(platform, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("delete", [without_await, without_asyncio])
 @pytest.mark.parametrize("name", ["submit_and_wait", "components_and_skills"])
-def test_a_script_prints_the_same_without_await(run, name, delete):
+def test_a_script_prints_the_same_without_await(run, name):
     source = (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")
-    assert run(delete(source), "flow_client") == run(source, "support.async_client")
+    printed = run(source, "support.async_client")
+    for port in PORTS:
+        assert run(port(source), "flow_client") == printed
 
 
-@pytest.mark.parametrize("delete", [without_await, without_asyncio])
 @pytest.mark.parametrize(
     "given", [b"{}", b'{"input_data": {"text": "to be"}, "state": {"runs": 4}, "config": {"a": 1}, "new": null}']
 )
-def test_a_worker_says_the_same_without_await(run, platform, given, delete):
+def test_a_worker_says_the_same_without_await(run, platform, given):
     source = (PROGRAMS / "worker.py").read_text(encoding="utf-8")
+    expected, *ported = (said_by(run, platform, given, *script) for script in scripts_of(source))
+    assert ported == [expected] * len(PORTS)
+    assert expected[0].startswith("['")
+
+
+def scripts_of(source):
+    return [(source, "support.async_client"), *((port(source), "flow_client") for port in PORTS)]
+
+
+def said_by(run, platform, given, source, module):
+    """Return what a worker prints, and what it says over NATS but for the times."""
+    execution_id = str(uuid.uuid4())
     bus = Bus(platform.nats_url)
-    said = []
-    for text, module in ((source, "support.async_client"), (delete(source), "flow_client")):
+    bus.put_input(execution_id, given)
+    printed = run(source, module, EXECUTION_ID=execution_id, DEPLOYMENT_ID="dep-1")
+    stored = [m.json for kind in ("output", "events", "status") for m in bus.stored(f"exec.{kind}.{execution_id}")]
+    assert {payload.pop("execution_id") for payload in stored} == {execution_id}
+    assert all(payload.pop("timestamp") for payload in stored)
+    return printed, stored
+
+
+# --- docs/porting.md
+
+
+BLOCKS = re.findall(r"^```python\n# (before|after): (\w+)\.py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+BEFORE, AFTER = ({name: text for when, name, text in BLOCKS if when == side} for side in ("before", "after"))
+PRINTS = {
+    "report": "completed 6\n",
+    "fan_out": "[2, 4, 4] [3, 5, 5]\n",
+    "patience": "cancelled\n",
+    "inside": "6 words None\n",
+    "renew": "{'words': 2} renewed\n",
+    "skills": "0 skills\nversion 3: 404\n",
+}
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_the_pages_scripts_print_the_same(run, platform, name):
+    for source, module in ((BEFORE[name], "support.async_client"), (AFTER[name], "nowhere")):
         execution_id = str(uuid.uuid4())
-        bus.put_input(execution_id, given)
-        printed = run(text, module, EXECUTION_ID=execution_id, DEPLOYMENT_ID="dep-1")
-        kinds = ("output", "events", "status")
-        stored = [message.json for kind in kinds for message in bus.stored(f"exec.{kind}.{execution_id}")]
-        assert {payload.pop("execution_id") for payload in stored} == {execution_id}
-        assert all(payload.pop("timestamp") for payload in stored)
-        said.append((printed, stored))
-    assert said[0] == said[1]
+        Bus(platform.nats_url).put_input(execution_id, b'{"input_data": {"text": "to be or not to be"}}')
+        assert run(source, module, EXECUTION_ID=execution_id, DEPLOYMENT_ID="dep-1") == PRINTS[name]
+
+
+@pytest.mark.parametrize("name", sorted({*PRINTS} - {"fan_out", "patience"}))
+def test_the_pages_command_makes_what_the_page_shows(name):
+    made = by_the_page(BEFORE[name]).replace("import asyncio\n", "").lstrip("\n")
+    assert re.sub(r"\n{2,}", "\n", made) == re.sub(r"\n{2,}", "\n", AFTER[name])
+
+
+def test_the_page_has_every_script_and_no_other():
+    assert list(BEFORE) == list(AFTER) == list(PRINTS)
+    assert PAGE.count("```python") == 2 * len(PRINTS)
+
+
+def test_the_page_has_all_21_members():
+    section = PAGE.partition("## Each method\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and not line.startswith("| async |")]
+    assert len(rows) == 21
+    named = {name for row in rows for name in re.findall(r"client\.(\w+)\(", row)}
+    assert all(callable(getattr(PlatformClient, name)) for name in named)
+    assert len(named) == 17  # the others are the constructor, `async with`, its end, and execute_agent's second mode
