@@ -93,10 +93,10 @@ def plain(value: Any, above: set[int]) -> Any:
         raise NoFormError(f"is nested more than {MAX_DEPTH} levels deep")
     above.add(id(value))
     found: list[tuple[Any, Any]] = []
-    members = _members(unfolded)
+    inner = members(unfolded)
     step: Any = None
     try:
-        for step, item in members:
+        for step, item in inner:
             found.append((step, plain(item, above)))
     except NoFormError as error:
         error.steps.append(step)
@@ -105,17 +105,17 @@ def plain(value: Any, above: set[int]) -> Any:
     return [item for _, item in found] if isinstance(unfolded, list) else dict(found)
 
 
-def _members(unfolded: list[Any] | Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+def members(unfolded: list[Any] | Mapping[Any, Any]) -> list[tuple[Any, Any]]:
     """Return a list's items with their indexes, a mapping's with their keys as JSON has them."""
     if isinstance(unfolded, list):
         return list(enumerate(unfolded))
-    members: dict[str, Any] = {}
+    by_text: dict[str, Any] = {}
     for key, item in unfolded.items():
         text = _key(key)
-        if text in members:
+        if text in by_text:
             raise NoFormError(f"has two keys that are {_shown(text)} in JSON; one of them would be lost")
-        members[text] = item
-    return list(members.items())
+        by_text[text] = item
+    return list(by_text.items())
 
 
 def _key(key: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from flow_client._core.jsonforms import NoFormError, plain, unfold
+from flow_client._core.jsonforms import NoFormError, members, plain, unfold
 from flow_client.errors import InvalidRequestError
 
 _SCALARS = frozenset({str, float, bool, type(None)})
@@ -79,16 +79,16 @@ def encode(value: Any) -> bytes:
 
 
 def unfolded(value: Any, place: str) -> Any:
-    """Return a dataclass, a model or any other mapping as a dict, and any other value as `encode` would.
+    """Return a dataclass, a model or any other mapping as a dict with text keys, and any other value as `encode` would.
 
     The items are as they were: `encode` has to see them.
     """
     try:
         form = unfold(value)
+        return dict(members(form)) if isinstance(form, Mapping) else form
     except NoFormError as error:
         error.steps.append(place)
         raise InvalidRequestError(f"{error.place} {error}") from error.__cause__
-    return dict(form) if isinstance(form, Mapping) else form
 
 
 def _is_plain(value: Any, depth: int) -> bool:

@@ -7,6 +7,7 @@ import platform
 import socket
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -245,6 +246,21 @@ def test_a_value_is_sent_over_http_as_over_nats(client, http_server, value):
     sent = http_server.received[0].json["input_parameters"]
     assert sent == {"table": [{"n": 1}], "units": [0, 1], "more": {"null": 1, "2": ["a", "b"]}}
     assert json.loads(payloads.output(E1, None, value))["output"] == sent
+
+
+def test_the_keys_of_an_input_are_text_in_json_as_over_nats(client, http_server):
+    value = {None: 1, 2: "b", True: "c", uuid.UUID(int=1): "d"}
+    http_server.queue(ACCEPTED)
+    client.submit_code_block_execution("cb-1", value, ring_id="r-1")
+    sent = http_server.received[0].json["input_parameters"]
+    assert sent == {"null": 1, "2": "b", "true": "c", "00000000-0000-0000-0000-000000000001": "d"}
+    assert json.loads(payloads.output(E1, None, value))["output"] == sent
+
+
+def test_two_keys_of_an_input_that_are_one_in_json_are_refused(client, http_server):
+    with pytest.raises(flow_client.InvalidRequestError, match="input_parameters has two keys that are '1' in JSON"):
+        client.submit_code_block_execution("cb-1", {1: "a", "1": "b"}, ring_id="r-1")
+    assert http_server.received == []
 
 
 def _nested(levels):
