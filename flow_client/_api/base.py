@@ -22,6 +22,7 @@ TERMINAL_STATUSES = frozenset({"completed", "failed", "timeout", "dead_letter", 
 """The statuses after which an execution does not change any more (contract section 1), in lower case."""
 
 
+_set = object.__setattr__  # past pydantic, which knows of no such attribute
 ModelT = TypeVar("ModelT", bound="FlowModel")
 
 
@@ -42,7 +43,9 @@ class FlowModel(AnswerMapping, BaseModel):  # type: ignore[misc] # as a mapping 
     def model_validate(cls, obj: Any, **options: Any) -> Self:
         """Return the model of `obj`, usually a dict, as pydantic does, and keep its fields as they came."""
         model = super().model_validate(obj, **options)
-        return _keep(model, model._complete(obj)) if isinstance(obj, dict) else model  # noqa: SLF001 - its own kind
+        if isinstance(obj, dict):
+            _set(model, "_received", model._complete(obj))  # noqa: SLF001 - its own kind
+        return model
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as a JSON object, under the platform's names and with those that only it knows.
@@ -200,7 +203,7 @@ class RecordMethods(FlowModel):
 
 
 def _keep(model: ModelT, received: dict[str, Any] | None) -> ModelT:
-    object.__setattr__(model, "_received", received)
+    _set(model, "_received", received)
     return model
 
 

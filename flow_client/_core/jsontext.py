@@ -52,7 +52,7 @@ def encode(value: Any) -> bytes:
     | date, time, datetime, timedelta | text in ISO 8601 |
     | bytes | text, if it is UTF-8 |
     | `Enum` | that of its value |
-    | pydantic model | that of `model_dump(mode="json", by_alias=True)` |
+    | pydantic model | that of `model_dump(mode="json", by_alias=True)`; of one that is a `Mapping`, its items |
     | dataclass, attrs class, `Mapping` | object |
     | tuple and named tuple, deque, range, `Sequence` | array |
     | set | array, sorted if it can be, so that the same set is the same text in every process |

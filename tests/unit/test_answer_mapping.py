@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Annotated
 
+import pandas as pd
 import pytest
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from flow_client import ConfigurationError, InvalidRequestError, PlatformClient
 from flow_client._api.base import FlowModel
+from flow_client._core import jsontext
 from flow_client.executions import ExecutionHandle
 from flow_client.models import (
     AgentCallResponse,
@@ -25,6 +27,7 @@ from flow_client.models import (
     ExecutionInput,
     ExecutionRecord,
 )
+from flow_client.worker import Task, _handlers
 
 WIRE = {
     "status": "completed",
@@ -165,6 +168,23 @@ def test_copies_and_pickles_read_the_same(answer, wire):
         assert dict(copied) == wire
         assert list(copied) == list(wire)
         assert copied == answer
+
+
+@pytest.mark.parametrize(("answer", "wire"), ANSWERS)
+def test_an_answer_is_sent_on_as_it_came(answer, wire):
+    assert json.loads(jsontext.encode({"input_data": [answer]})) == {"input_data": [wire]}
+    assert jsontext.unfolded(answer, "input_data") == wire
+
+
+@pytest.mark.parametrize(("answer", "wire"), ANSWERS)
+def test_a_handler_may_return_an_answer(answer, wire):
+    assert _handlers.call(lambda _task: answer, Task())["output"] == wire
+
+
+def test_answers_become_the_rows_of_a_table():
+    table = pd.DataFrame([ExecutionRecord.model_validate(WIRE), ExecutionRecord.model_validate(WIRE)])
+    assert list(table.columns) == list(WIRE)
+    assert list(table["status"]) == ["completed", "completed"]
 
 
 # --- a forgotten await, and what else only coroutines can do
