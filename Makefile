@@ -6,7 +6,7 @@ DEMO := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test matrix lowest bench chaos coverage check codegen codegen-check lint types layers format clean
+.PHONY: help install demo test test-fast matrix lowest bench chaos coverage check codegen codegen-check lint types layers format clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -17,7 +17,17 @@ demo: $(DEMO) ## Run the quickstart on a platform of its own.
 test: $(DEV) ## Run the tests.
 	@$(BIN)/python -m pytest
 
-matrix: $(DEV) ## Run the tests on every Python that is found; PYTHONS="3.10 3.13" names some, TESTS=tests/unit a part.
+FAST := tests/core tests/http/test_re*.py tests/http/test_errors.py tests/waiting/test_agenda.py tests/waiting/test_polling.py \
+  tests/batch/test_outage.py tests/batch/test_submission.py tests/client/test_config.py tests/client/test_models.py \
+  tests/nats/test_loop.py tests/nats/test_payloads.py tests/nats/test_servers.py tests/outbox/test_backlog.py \
+  tests/outbox/test_sequences.py tests/notebook/test_html.py tests/porting/test_answer_mapping.py \
+  tests/package/test_exported_members.py tests/package/test_import.py tests/package/test_versions.py \
+  tests/worker/test_interrupts.py tests/worker/test_task.py
+
+test-fast: $(DEV) ## Run the tests that start no server of the platform.
+	@$(BIN)/python -m pytest $(FAST)
+
+matrix: $(DEV) ## Run the tests on every Python that is found; PYTHONS="3.10 3.13" names some, TESTS=tests/http a part.
 	@$(BIN)/nox --session tests $(NOX_OPTIONS) -- $(TESTS)
 
 lowest: $(DEV) ## Run the tests with the lowest versions of the dependencies.

@@ -1,11 +1,19 @@
 """Fixtures of all tests: no setting of the developer's shell reaches a test."""
 
 import signal
+import socket
+import time
+import uuid
+from pathlib import Path
 
+import psutil
 import pytest
+from support.bus import Bus
 from support.http import HttpServer
+from support.jetstream import create_streams
 
-from flow_client import PlatformClient
+from flow_client import NatsBridge, PlatformClient
+from flow_client.local.nats_server import NatsServer
 
 VARIABLES = (
     *("PLATFORM_API_URL", "AUTH_TOKEN", "ORG_ID", "WORKSPACE_ID", "RING_ID", "PLATFORM_TIMEOUT_SECONDS", "NATS_URL"),
@@ -48,3 +56,72 @@ def make_client(http_server):
 @pytest.fixture
 def client(make_client):
     return make_client()
+
+
+@pytest.fixture(scope="module")
+def nats_server(tmp_path_factory):
+    """A nats-server of the module's own, with the streams of the contract."""
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        create_streams(server.url)
+        yield server
+
+
+@pytest.fixture
+def bus(nats_server):
+    """The message bus of `nats_server`, as others see it."""
+    return Bus(nats_server.url)
+
+
+@pytest.fixture
+def bridge(nats_server):
+    """A bridge to `nats_server`."""
+    with NatsBridge(nats_server.url) as bridge:
+        yield bridge
+
+
+@pytest.fixture
+def execution_id():
+    """An id that no other test uses."""
+    return str(uuid.uuid4())
+
+
+@pytest.fixture
+def refusing_url():
+    """A NATS URL where nobody listens, and nobody will: the port is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"nats://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def components():
+    """The manifest of components that end in every way an execution can end."""
+    return Path(__file__).parent / "support" / "components" / "components.toml"
+
+
+def _is_running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """A function that waits until a condition holds and says whether it did."""
+
+    def wait(holds, seconds=5.0):
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def gone(eventually):
+    """A function that waits until processes have ended and says whether they did."""
+    return lambda *pids: eventually(lambda: not any(map(_is_running, pids)), 15)

@@ -13,7 +13,7 @@ from flow_client._api._generated import operations
 from flow_client.local import LocalPlatform
 
 CALLER = Path(__file__).parent / "programs" / "caller.py"
-COMPONENTS = Path(__file__).parents[1] / "integration" / "components" / "components.toml"
+COMPONENTS = Path(__file__).parents[1] / "support" / "components" / "components.toml"
 DEFAULTS = CALLER.with_name("defaults.py")
 
 

@@ -25,7 +25,7 @@ CALLED = {"input_data": {}, "execution_mode": "inline", "caller_deployment_id": 
 
 @pytest.fixture(scope="module")
 def platform():
-    with LocalPlatform(ROOT / "tests" / "integration" / "components" / "components.toml") as platform:
+    with LocalPlatform(ROOT / "tests" / "support" / "components" / "components.toml") as platform:
         yield platform
 
 
