@@ -8,49 +8,20 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from support.documents import ROOT, blocks_of, find
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 100
 
 pytestmark = pytest.mark.timeout(150)
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a document. Its first line may name a file: `# components.py`."""
-
-    language: str
-    text: str
-
-    @property
-    def file(self):
-        named = re.match(r"# (\S+\.(?:py|toml))\n", self.text)
-        return named and named[1]
-
-    @property
-    def commands(self):
-        return [shlex.split(line, comments=True) for line in self.text.splitlines()]
-
-
-def blocks_of(document):
-    text = (ROOT / document).read_text(encoding="utf-8")
-    return [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
-
-
 README = blocks_of("README.md")
 LOCAL = blocks_of("docs/local.md")
-
-
-def find(blocks, start):
-    """Return the one block that begins like this."""
-    (block,) = (block for block in blocks if block.text.startswith(start))
-    return block
 
 
 def environment(folder, **more):

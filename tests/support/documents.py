@@ -1,0 +1,36 @@
+"""The fenced blocks of the project's documents, for the tests that run them."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document. Its first line may name a file: `# components.py`."""
+
+    language: str
+    text: str
+
+    @property
+    def file(self):
+        named = re.match(r"# (\S+\.(?:py|toml))\n", self.text)
+        return named and named[1]
+
+    @property
+    def commands(self):
+        return [shlex.split(line, comments=True) for line in self.text.splitlines()]
+
+
+def blocks_of(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
+
+
+def find(blocks, start):
+    """Return the one block that begins like this."""
+    (block,) = (block for block in blocks if block.text.startswith(start))
+    return block
