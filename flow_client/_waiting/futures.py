@@ -239,13 +239,22 @@ class SharedWaiter:
         return max(self._agenda.next_due(), self._earliest)
 
     def _receive(self, until: float) -> None:
-        """Take in what is new; sleep until then for it."""
-        timeout = max(0.0, min(until - time.monotonic(), threading.TIMEOUT_MAX))
+        """Take in what is new; if nothing is, sleep until then for it."""
+        # Emptied first: at a queue that nobody has found empty, Python 3.10 may take a short time-out for none.
+        is_idle = not self._take_in_all()
+        timeout = min(until - time.monotonic(), threading.TIMEOUT_MAX)
+        if is_idle and timeout > 0:
+            with suppress(queue.Empty):
+                self._inbox.get(timeout=timeout)()
+
+    def _take_in_all(self) -> bool:
+        """Take in what is there and return whether anything was."""
+        was_there = False
         with suppress(queue.Empty):
             while True:
-                take_in = self._inbox.get(timeout=timeout)
-                timeout = 0.0
-                take_in()
+                self._inbox.get_nowait()()
+                was_there = True
+        return was_there
 
     def _take_in(self, watched: Watched) -> None:
         self._agenda.enter(watched)
