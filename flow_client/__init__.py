@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from flow_client._api.base import TERMINAL_STATUSES
     from flow_client._batch.counts import Batch, BatchCounts
+    from flow_client._nats.event_stream import EventStream
     from flow_client._nats.outbox.outbox import BridgeStats
     from flow_client.bridge import NatsBridge
     from flow_client.client import PlatformClient
@@ -52,6 +53,7 @@ __all__ = [
     "BridgeTimeoutError",
     "ClientClosedError",
     "ConfigurationError",
+    "EventStream",
     "ExecutionHandle",
     "ExecutionWaitTimeout",
     "InvalidRequestError",
@@ -80,6 +82,7 @@ _MODULES = {
     "Batch": "_batch.counts",
     "BatchCounts": "_batch.counts",
     "BridgeStats": "_nats.outbox.outbox",
+    "EventStream": "_nats.event_stream",
     "ExecutionHandle": "executions",
     "NatsBridge": "bridge",
     "PlatformClient": "client",

@@ -104,7 +104,7 @@ class BridgeMethods:
         if self._nats_url is None or self._hints_failed:
             return None
         try:
-            return self._open_bridge()._hints  # noqa: SLF001 - its own kind
+            return self._open_bridge().hints
         except ClientClosedError:
             return None
         except Exception as error:  # noqa: BLE001 - see above

@@ -256,7 +256,7 @@ class DurableMethods(OperationMethods):
         ending = Ending(execution_id, self._look, timeout_seconds)
         try:
             ending.start()
-            events = self._open_bridge()._live_events(execution_id, ending.future)  # noqa: SLF001 - its own kind
+            events = self._open_bridge().events(execution_id, until=ending.future)
             show(events, on_event, ending, execution_id)
         except BaseException as error:  # on_event's own too: nobody waits any more
             self._leave(execution_id, on_interrupt, error)

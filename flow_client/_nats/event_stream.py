@@ -28,7 +28,7 @@ class EventStream(Iterator[ExecutionEvent]):
 
     Args:
         reader: reads the events, in the loop.
-        run: runs a coroutine function in the loop; `limit` is how many seconds it may take.
+        run: runs a coroutine function in the loop; `timeout` is how many seconds it may take.
     """
 
     def __init__(self, reader: EventReader, run: Callable[..., Any]) -> None:
@@ -56,11 +56,11 @@ class EventStream(Iterator[ExecutionEvent]):
         self._events.clear()
         if self._leave.detach() and self._reader.has_begun:
             with suppress(ClientClosedError):  # it ended with the bridge
-                self._run(self._reader.close, limit=2 * LEAVE_TIMEOUT)
+                self._run(self._reader.close, timeout=2 * LEAVE_TIMEOUT)
 
     def _read(self) -> list[ExecutionEvent]:
         try:
-            events: list[ExecutionEvent] = self._run(self._reader.read, limit=LONGEST_READ)
+            events: list[ExecutionEvent] = self._run(self._reader.read, timeout=LONGEST_READ)
         except BaseException:
             self._leave()
             raise

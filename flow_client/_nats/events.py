@@ -131,8 +131,8 @@ class LiveReader(EventReader):
 
     last_event_types = frozenset()
 
-    def __init__(self, connection: Connection, execution_id: str) -> None:
-        super().__init__(connection, execution_id, 1)
+    def __init__(self, connection: Connection, execution_id: str, from_sequence: int) -> None:
+        super().__init__(connection, execution_id, from_sequence)
         self._ended = asyncio.Event()
         self._reading: asyncio.Task[list[bytes]] | None = None
         # What a read has found counts when it is taken, not when it is found.

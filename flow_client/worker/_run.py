@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flow_client._bridge_core import DEFAULT_CONNECT_TIMEOUT
 from flow_client._core.checks import seconds, seconds_from_text
-from flow_client.bridge import DEFAULT_INPUT_TIMEOUT, NatsBridge
+from flow_client.bridge import DEFAULT_CONNECT_TIMEOUT, DEFAULT_INPUT_TIMEOUT, NatsBridge
 from flow_client.errors import (
     BridgeError,
     ConfigurationError,

@@ -34,7 +34,7 @@ def in_another_thread(_bridge):
 
 def in_the_loops_thread(bridge):
     collected = threading.Event()
-    bridge._thread.post(lambda: (gc.collect(), collected.set()))
+    bridge._runtime.thread.post(lambda: (gc.collect(), collected.set()))
     assert collected.wait(10)
 
 
@@ -78,8 +78,8 @@ def test_readers_that_are_dropped_leave_no_consumer(bridge, bus, execution_id, c
     events = None
     in_this_thread(bridge)
     assert eventually(lambda: consumers(bus) <= before, 3)  # the server itself would take 5 s
-    assert not bridge._connection.closers
-    assert eventually(lambda: not bridge._connection._background)
+    assert not bridge._runtime.connection.closers
+    assert eventually(lambda: not bridge._runtime.connection._background)
     assert capfd.readouterr().err == ""
 
 
@@ -100,7 +100,7 @@ def test_a_read_that_is_cancelled_leaves_no_consumer(bridge, bus, execution_id, 
     for number, events in enumerate(list_of_events):
         # Now while the consumer is made, now while nothing comes.
         with pytest.raises(BridgeTimeoutError):
-            bridge._thread.run(events._reader.read, timeout=0.001 * number)
+            bridge._runtime.thread.run(events._reader.read, timeout=0.001 * number)
         events.close()
     assert eventually(lambda: consumers(bus) <= before, 3)
 

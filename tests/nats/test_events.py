@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 
 import pytest
 from support.jetstream import create_streams
@@ -44,6 +45,30 @@ def test_it_ends_with_a_terminal_status(bridge, bus, execution_id, status):
     put_event(bus, execution_id, 1)
     put_status(bus, execution_id, status)
     assert [event.sequence for event in bridge.events(execution_id)] == [1]
+
+
+def test_until_a_future_is_done_nothing_that_is_said_ends_it(bridge, bus, execution_id):
+    until = Future()
+    events = bridge.events(execution_id, 2, until=until)
+    put_event(bus, execution_id, 1)
+    put_event(bus, execution_id, 2, "done")
+    put_status(bus, execution_id, "completed")
+    assert next(events).sequence == 2
+    put_event(bus, execution_id, 3)
+    assert next(events).sequence == 3
+    put_event(bus, execution_id, 4)
+    until.set_result(None)
+    assert [event.sequence for event in events] == [4]
+
+
+@pytest.mark.parametrize("end", [Future.cancel, lambda until: until.set_exception(KeyError("x"))])
+def test_until_a_future_without_a_result_ends_it_at_once(bridge, bus, execution_id, end):
+    until = Future()
+    events = bridge.events(execution_id, until=until)
+    put_event(bus, execution_id, 1)
+    assert next(events).sequence == 1
+    end(until)
+    assert list(events) == []
 
 
 def test_it_waits_for_events_to_come(bridge, bus, execution_id):

@@ -176,7 +176,7 @@ def test_a_connection_that_is_lost_before_the_fetch_is_an_error_of_ours(nats_ser
     with Relay(nats_server.port) as relay:
         url = nats_server.url.replace(str(nats_server.port), str(relay.port))
         with NatsBridge(url, connect_timeout=0.5, close_timeout=0.2) as bridge:
-            connection = bridge._connection
+            connection = bridge._runtime.connection
             consumer = Consumer(connection, "EXEC_INPUT", f"exec.input.{execution_id}")
 
             async def lose_it_before_the_fetch():
@@ -188,7 +188,7 @@ def test_a_connection_that_is_lost_before_the_fetch_is_an_error_of_ours(nats_ser
                 await consumer._fetch_until(Deadline(0.3), connection.generation)
 
             with pytest.raises(BridgeTimeoutError):
-                bridge._thread.run(lose_it_before_the_fetch, timeout=10)
+                bridge._runtime.thread.run(lose_it_before_the_fetch, timeout=10)
 
 
 def test_an_input_is_waited_for_though_the_server_ends_the_connection(bridge, bus, execution_id):
@@ -198,7 +198,7 @@ def test_an_input_is_waited_for_though_the_server_ends_the_connection(bridge, bu
     thread.start()
     while not [info for info in bus.consumers() if execution_id in info.name]:
         time.sleep(0.02)
-    bridge._thread.run(bridge._connection._client.close, timeout=5)
+    bridge._runtime.thread.run(bridge._runtime.connection._client.close, timeout=5)
     bus.put_input(execution_id, b'{"input_data": 1}')
     thread.join(20)
     assert [content.input_data for content in inputs] == [1]

@@ -153,7 +153,7 @@ def test_a_bad_id_reaches_no_subject(bridge, bad):
         bridge.push_execution_event(None, bad, "chunk", 1)
     with pytest.raises(InvalidRequestError):
         bridge.publish_execution_status(bad, "running")
-    assert not bridge._thread.running
+    assert not bridge._runtime.thread.running
 
 
 def test_a_missing_stream_is_an_error_at_once(bridge, bus, execution_id):

@@ -233,7 +233,7 @@ def test_nothing_is_sent_in_clear_text_to_a_server_that_the_cluster_makes_known(
         )
 
         with NatsBridge(known.url) as bridge:
-            client = bridge._run(bridge._connection.client, Deadline(5), limit=5)
+            client = bridge._run(bridge._runtime.connection.client, Deadline(5), timeout=5)
             assert eventually(lambda: advertised in [server.netloc for server in client.servers])
             known.stop()
             other.stop()

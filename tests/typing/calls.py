@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from typing_extensions import assert_type
 
 import flow_client
-from flow_client import ExecutionHandle, PlatformClient
+from flow_client import EventStream, ExecutionHandle, NatsBridge, PlatformClient
 from flow_client.models import AgentCallResponse, ExecutionCancellation, ExecutionEvent, ExecutionInput, ExecutionRecord
 
 if TYPE_CHECKING:
@@ -82,6 +82,13 @@ def executions_are_given_by_id_or_handle(client: PlatformClient, handle: Executi
         assert_type(client.execution(execution), ExecutionHandle)
         assert_type(next(client.execution_events(execution)), ExecutionEvent)
     client.get_execution_status(None)  # type: ignore[arg-type]
+
+
+def a_bridges_events_can_be_closed(bridge: NatsBridge, until: Future[Any]) -> None:
+    events = bridge.events("e-1", from_sequence=2, until=until)
+    assert_type(events, EventStream)
+    assert_type(next(events), ExecutionEvent)
+    events.close()
 
 
 def handles_are_waited_for(handle: ExecutionHandle) -> None:

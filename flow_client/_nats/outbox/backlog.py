@@ -213,19 +213,23 @@ class MessageLog:
                 return self._has_room(size)
         return True
 
-    def raise_failures(self, remark: str = "") -> None:
-        """Raise an error that counts what was given up since the last call, if anything was."""
+    def raise_failures(self, *, is_stored: bool = False) -> None:
+        """Raise an error that counts what was given up since the last call, if anything was.
+
+        Args:
+            is_stored: whether the caller's own message is stored, which the error then says.
+        """
         if self._failed != self._told:
-            error = self.take_failures(remark)
+            error = self.take_failures(is_stored=is_stored)
             if error is not None:
                 raise error from error.__cause__
 
-    def take_failures(self, remark: str = "") -> UndeliveredError | None:
+    def take_failures(self, *, is_stored: bool = False) -> UndeliveredError | None:
         """Return an error that counts what was given up since the last call, None if nothing was."""
         failed, told, cause = self._failed, self._told, self._cause
         if failed == told:
             return None
-        error = undelivered(failed - told, cause, remark)
+        error = _undelivered(failed - told, cause, is_stored=is_stored)
         error.__cause__ = cause
         self._told = failed
         return error
@@ -345,7 +349,9 @@ class MessageLog:
         self.fail_all(error)
 
 
-def undelivered(count: int, cause: BaseException | None, remark: str = "") -> UndeliveredError:
-    """Return an error that says how many messages were not stored, and why the first of them was not."""
-    what = "1 message was" if count == 1 else f"{count} messages were"
+def _undelivered(count: int, cause: BaseException | None, *, is_stored: bool) -> UndeliveredError:
+    """Return an error that says how many messages were given up, and why the first of them was."""
+    earlier = "earlier " if is_stored else ""
+    what = f"1 {earlier}message was" if count == 1 else f"{count} {earlier}messages were"
+    remark = " (this one was)" if is_stored else ""
     return UndeliveredError(f"{what} not stored{remark}; the first cause: {cause}", undelivered=count)

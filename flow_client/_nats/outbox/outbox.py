@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flow_client._nats.loop import LoopThread
+    from flow_client._nats.payloads import EventDraft
     from flow_client._nats.servers import Servers
     from flow_client.errors import BridgeError
 
@@ -89,38 +90,41 @@ class Outbox:
         self._failing_since: float | None = None
         self._longest_pause = 0.0
 
-    def push(self, message: Message) -> None:
-        """Take a message and return at once; wait only while the outbox is full.
+    def push(self, subject: str, content: bytes | EventDraft) -> None:
+        """Queue a message and return at once; wait only while the outbox is full.
 
         Raises:
-            PayloadTooLargeError: it is too large. It is known from the first connection on what that is.
-            UndeliveredError: earlier messages could not be stored. This one was taken.
+            PayloadTooLargeError: the message is too large. The limit is known from the first connection on.
+            UndeliveredError: earlier messages could not be stored. This one is queued.
             ClientClosedError: the outbox is closed.
         """
+        message = Message(subject, content)
         self._check_size(message)
         self._log.append(message)
         self._log.raise_failures()
 
-    def store(self, message: Message) -> None:
-        """Take a message and return when it and all before it are stored.
+    def store(self, subject: str, payload: bytes) -> None:
+        """Queue a message and return when it and all before it are stored.
 
         Raises:
-            UndeliveredError: earlier messages could not be stored. This one is.
+            UndeliveredError: earlier messages could not be stored. This one is stored.
             BridgeError: as for `confirm`.
             ClientClosedError: the outbox is closed.
         """
-        self.confirm(message)
-        self._log.raise_failures(" before this one, which is")
+        self.confirm(subject, payload)
+        self._log.raise_failures(is_stored=True)
 
-    def confirm(self, message: Message) -> None:
-        """Do what `store` does, and leave it to the next call to say that earlier messages could not be stored.
+    def confirm(self, subject: str, payload: bytes) -> None:
+        """Do what `store` does, but leave it to the next call to report earlier messages that could not be stored.
 
         Raises:
-            PayloadTooLargeError: it is too large.
-            BridgeTimeoutError: it was not confirmed in time. It is not sent again; the error says if it may be stored.
+            PayloadTooLargeError: the message is too large.
+            BridgeTimeoutError: it was not confirmed in time, and is not sent again. The error says whether it may be
+                stored.
             BridgeError: NATS refused it.
             ClientClosedError: the outbox is closed.
         """
+        message = Message(subject, payload, waited_for=True)
         self._check_size(message)
         deadline = Deadline(self._publish_timeout + (0 if self._sessions else self._connect_timeout))
         try:
