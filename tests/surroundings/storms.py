@@ -1,6 +1,6 @@
 """Storms of signals on a bridge whose server is restarted now and then, and what has become of the events.
 
-python -m tests.surroundings.storms [STORMS] [SECONDS]
+In tests/: python -m surroundings.storms [STORMS] [SECONDS]
 """
 
 import json
