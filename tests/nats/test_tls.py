@@ -147,7 +147,8 @@ def test_refused_tls_is_logged_once(tls_url, monkeypatch, certificates, caplog, 
         bridge.push_execution_event(None, EXECUTION, "chunk", 1)
         time.sleep(5)
         before = list(caplog.messages)
-        with pytest.raises(UndeliveredError, match="certificate"):
+        # What the server says is lost if it has closed the connection before the client has written all.
+        with pytest.raises(UndeliveredError, match=r"certificate|Broken pipe|reset"):
             bridge.close()
     assert len(before) == 1
     assert "no connection to NATS" in before[0]

@@ -90,8 +90,12 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         self._switch.sides.add(self)
+        # Not at once: Python 3.10 begins to read behind this, whether it was paused here or not.
+        asyncio.get_running_loop().call_soon(self._wait_to_read)
+
+    def _wait_to_read(self):
         if self._switch.frozen or self.peer is None:
-            transport.pause_reading()
+            self.transport.pause_reading()
 
     def data_received(self, data):
         # The oldest goes first, whichever timer fires first.

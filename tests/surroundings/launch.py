@@ -58,7 +58,7 @@ class Programs:
 def report_of(process):
     """Return what the program reports once it has ended well, without a word on its standard error."""
     output, errors = process.communicate(timeout=SECONDS)
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, errors) == (0, ""), errors
     return json.loads(output)
 
 
