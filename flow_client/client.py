@@ -2,39 +2,67 @@
 
 from __future__ import annotations
 
-from copy import copy
+import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 from flow_client import config as configuration
+from flow_client._api._generated import operations
+from flow_client._batch import submission
 from flow_client._batch.counts import Batch
 from flow_client._batch.fanout import BatchOptions, FanOut
 from flow_client._batch.keys import BatchKeys
 from flow_client._batch.progress import progress_of
 from flow_client._batch.submitter import Submitter
-from flow_client._core.checks import optional_seconds, seconds
+from flow_client._core.checks import identifier, optional_seconds, seconds, version_text
+from flow_client._core.log import logger
 from flow_client._core.synchronous import not_async
-from flow_client._durable_methods import DurableMethods
+from flow_client._http.retry import Retrier
+from flow_client._http.session import HttpSession
 from flow_client._http.tokens import TokenStore
 from flow_client._http.transport import Transport
-from flow_client._operation_methods import OperationMethods
+from flow_client._waiting.execution_requests import ExecutionRequests
+from flow_client._waiting.futures import SharedWaiter
+from flow_client._waiting.polling import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, PollSchedule
+from flow_client._waiting.wait import Wait, check_on_interrupt
+from flow_client.errors import ClientClosedError, ConfigurationError, InvalidRequestError
+from flow_client.executions import ExecutionHandle, id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
     from types import TracebackType
+    from uuid import UUID
 
     from typing_extensions import Self
 
-    from flow_client._client_core import Identifier
-    from flow_client.executions import ExecutionHandle
-    from flow_client.models import ExecutionRecord
+    from flow_client._api.operation import Operation
+    from flow_client._waiting.futures import CompletionHints
+    from flow_client._waiting.wait import OnEvent
+    from flow_client.bridge import NatsBridge
+    from flow_client.config import Settings
+    from flow_client.executions import ExecutionReference, OnInterrupt
+    from flow_client.models import (
+        AgentCallResponse,
+        ExecutionAccepted,
+        ExecutionCancellation,
+        ExecutionEvent,
+        ExecutionInput,
+        ExecutionRecord,
+    )
+
+    Identifier = UUID | str
+    JsonObject = dict[str, Any]
 
 InputT = TypeVar("InputT")
 
+DEFAULT_EXECUTION_TIMEOUT = 300
+"""Seconds after which the platform ends an execution, unless its submission says otherwise."""
 DEFAULT_IN_FLIGHT = 32
 DEFAULT_PATIENCE = 300.0
 
 
-class PlatformClient(DurableMethods):
+class PlatformClient:
     """A blocking client of the Flow platform (contract section 1). Threads may share it; it is a context manager.
 
     Every method that sends raises these, all of them `PlatformClientError`:
@@ -46,9 +74,17 @@ class PlatformClient(DurableMethods):
     * `PlatformResponseError`: the answer is not what the contract says.
     * `ClientClosedError`: after `close()`.
 
-    Ids are UUIDs, given as `UUID` or `str`; durations are seconds. `scope`, `auto_deploy` and, but for inline calls,
-    `caller_deployment_id` are taken for the sake of callers of the async client: the platform's API has no place for
-    them. `idempotency_key` is minted for every POST unless the caller gives one.
+    Ids are UUIDs, given as `UUID` or `str`; durations are seconds. `scope`, `auto_deploy` and, except for inline calls,
+    `caller_deployment_id` are accepted for compatibility with the async client and ignored: the platform's API has no
+    field for them. `idempotency_key` is generated for every POST unless the caller gives one.
+
+    The `execute_…` methods submit and wait. With `check=True` an execution that does not complete is an error, as for
+    `subprocess.run`. `on_interrupt` says what happens to the execution when the wait is interrupted, as for
+    `await_execution_result`. `on_event` is called in this thread with each `ExecutionEvent`, once and in order; all
+    events that were stored before the execution ended are shown before the record is returned. If NATS cannot deliver
+    them, a WARNING is logged and the record still arrives over HTTP, at most 5 s later. An exception from `on_event`
+    ends the wait like Ctrl-C and propagates. Without a `nats_url`, `on_event` raises `ConfigurationError`; if it is not
+    a plain function, `InvalidRequestError`. Nothing is submitted then.
     """
 
     def __init__(
@@ -94,7 +130,412 @@ class PlatformClient(DurableMethods):
             max_answer_bytes=max_answer_bytes,
         )
         tokens = TokenStore(configuration.resolve_token(auth_token), on_auth_token_refresh)
-        super().__init__(settings, Transport(settings, tokens))
+        self._owns_shared = True
+        self._bind(settings, _Shared(settings, tokens))
+
+    def _bind(self, settings: Settings, shared: _Shared) -> None:
+        """Work with these settings, on what is shared by a client and its copies."""
+        self.settings = settings
+        self._transport = Transport(settings, shared.tokens, shared.session, shared.retrier)
+        self._requests = ExecutionRequests(self._transport)
+        self._wait = Wait(self._requests.poll, self._requests.cancel, shared.bridge.open)
+        self._shared = shared
+
+    def submit_code_block_execution(
+        self,
+        code_block_id: Identifier,
+        input_parameters: JsonObject,
+        config: JsonObject | None = None,
+        lifecycle_event: str | None = "workflow",
+        ring_id: Identifier | None = None,
+        timeout_seconds: float | None = DEFAULT_EXECUTION_TIMEOUT,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ExecutionHandle:
+        """Submit a code block and return a handle on its execution.
+
+        Args:
+            code_block_id: the code block.
+            input_parameters: its parameters by name, a JSON object.
+            config: settings of this execution, a JSON object that the code block can read; none if None.
+            lifecycle_event: why the execution is run; `workflow` if None.
+            ring_id: the ring whose runners take it; the client's, or `RING_ID`, if None.
+            timeout_seconds: the platform ends the execution, with the status `timeout`, after so many seconds; 300 if
+                None. It does not bound this call.
+            idempotency_key: names the submission: another one with the same key starts no second execution. A new one
+                for each call if None.
+
+        Raises:
+            ConfigurationError: there is no ring. Nothing was sent.
+            InvalidRequestError: an argument cannot be used. Nothing was sent.
+            PlatformClientError: as `PlatformClient` says.
+        """
+        event = "workflow" if lifecycle_event is None else lifecycle_event
+        fields = {"input_parameters": input_parameters, **self._terms(config, event, ring_id, timeout_seconds)}
+        return self._submit(
+            operations.SUBMIT_CODE_BLOCK_EXECUTION, {"code_block_id": code_block_id}, fields, idempotency_key
+        )
+
+    def submit_workflow_execution(
+        self,
+        workflow_id: Identifier,
+        input_data: JsonObject,
+        config: JsonObject | None = None,
+        lifecycle_event: str | None = "workflow",
+        ring_id: Identifier | None = None,
+        timeout_seconds: float | None = DEFAULT_EXECUTION_TIMEOUT,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ExecutionHandle:
+        """Submit a workflow and return a handle on its execution.
+
+        Args:
+            workflow_id: the workflow.
+            input_data: its input, a JSON object.
+            config: settings of this execution, a JSON object that the workflow can read; none if None.
+            lifecycle_event: why the execution is run; `workflow` if None.
+            ring_id: the ring whose runners take it; the client's, or `RING_ID`, if None.
+            timeout_seconds: the platform ends the execution, with the status `timeout`, after so many seconds; 300 if
+                None. It does not bound this call.
+            idempotency_key: names the submission: another one with the same key starts no second execution. A new one
+                for each call if None.
+
+        Raises:
+            ConfigurationError: there is no ring. Nothing was sent.
+            InvalidRequestError: an argument cannot be used. Nothing was sent.
+            PlatformClientError: as `PlatformClient` says.
+        """
+        event = "workflow" if lifecycle_event is None else lifecycle_event
+        fields = {"input_data": input_data, **self._terms(config, event, ring_id, timeout_seconds)}
+        return self._submit(operations.SUBMIT_WORKFLOW_EXECUTION, {"workflow_id": workflow_id}, fields, idempotency_key)
+
+    def submit_agent_execution(
+        self,
+        agent_id: Identifier,
+        input_data: JsonObject,
+        config: JsonObject | None = None,
+        lifecycle_event: str | None = "agent_run",
+        ring_id: Identifier | None = None,
+        timeout_seconds: float | None = DEFAULT_EXECUTION_TIMEOUT,
+        *,
+        idempotency_key: str | None = None,
+    ) -> ExecutionHandle:
+        """Submit an agent and return a handle on its execution.
+
+        Args:
+            agent_id: the agent.
+            input_data: its input, a JSON object.
+            config: settings of this execution, a JSON object that the agent can read; none if None.
+            lifecycle_event: why the execution is run; `agent_run` if None.
+            ring_id: the ring whose runners take it; the client's, or `RING_ID`, if None.
+            timeout_seconds: the platform ends the execution, with the status `timeout`, after so many seconds; 300 if
+                None. It does not bound this call.
+            idempotency_key: names the submission: another one with the same key starts no second execution. A new one
+                for each call if None.
+
+        Raises:
+            ConfigurationError: there is no ring. Nothing was sent.
+            InvalidRequestError: an argument cannot be used. Nothing was sent.
+            PlatformClientError: as `PlatformClient` says.
+        """
+        event = "agent_run" if lifecycle_event is None else lifecycle_event
+        fields = {"input_data": input_data, **self._terms(config, event, ring_id, timeout_seconds)}
+        return self._submit(operations.SUBMIT_AGENT_EXECUTION, {"agent_id": agent_id}, fields, idempotency_key)
+
+    def get_execution_status(self, execution_id: ExecutionReference) -> ExecutionRecord:
+        """Return the execution's record as it is now.
+
+        Args:
+            execution_id: the execution: its id, or a handle on it.
+        """
+        return self._requests.read(id_of(execution_id, self.settings))
+
+    def cancel_execution(self, execution_id: ExecutionReference) -> ExecutionCancellation:
+        """Ask for cancellation, best effort: the execution may still end otherwise.
+
+        Args:
+            execution_id: the execution: its id, or a handle on it.
+
+        Returns:
+            What the platform answered, in its own form; without any field when it answered nothing.
+        """
+        return self._requests.cancel(id_of(execution_id, self.settings))
+
+    def execute_code_block(
+        self,
+        code_block_id: Identifier,
+        input_parameters: JsonObject,
+        context: JsonObject | None,
+        scope: str = "workspace",  # noqa: ARG002 - see PlatformClient
+        lifecycle_event: str | None = "workflow",
+        timeout_seconds: float | None = DEFAULT_EXECUTION_TIMEOUT,
+        caller_deployment_id: Identifier | None = None,  # noqa: ARG002 - see PlatformClient
+        ring_id: Identifier | None = None,
+        *,
+        idempotency_key: str | None = None,
+        check: bool = False,
+        on_interrupt: OnInterrupt = "detach",
+        on_event: OnEvent | None = None,
+    ) -> ExecutionRecord:
+        """Submit a code block with `context` as its config, wait, and return the terminal record, whatever its status.
+
+        Args:
+            code_block_id: the code block.
+            input_parameters: its parameters by name, a JSON object.
+            context: the settings of this execution, a JSON object that the code block can read as its config.
+            scope: taken and not sent.
+            lifecycle_event: why the execution is run; `workflow` if None.
+            timeout_seconds: the platform ends the execution after so many seconds, and the wait ends with it; 300 if
+                None.
+            caller_deployment_id: taken and not sent.
+            ring_id: the ring whose runners take the execution; the client's, or `RING_ID`, if None.
+            idempotency_key: names the submission: another one with the same key starts no second execution.
+            check: raise `PlatformExecutionError` unless it completed.
+            on_interrupt: what Ctrl-C does to the execution, `detach` or `cancel`.
+            on_event: called with each of the execution's events.
+
+        Raises:
+            PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort. With `check`
+                also: it ended otherwise than `completed`.
+        """
+        budget = _execution_seconds(timeout_seconds)
+        self._wait.check(on_interrupt, on_event)
+        handle = self.submit_code_block_execution(
+            code_block_id,
+            input_parameters,
+            context,
+            lifecycle_event,
+            ring_id,
+            budget,
+            idempotency_key=idempotency_key,
+        )
+        return self._wait.finish(handle, budget, check=check, on_interrupt=on_interrupt, on_event=on_event)
+
+    def execute_workflow(
+        self,
+        workflow_id: Identifier,
+        input_data: JsonObject,
+        context: JsonObject | None = None,
+        config: JsonObject | None = None,
+        auto_deploy: bool = True,  # noqa: ARG002, FBT001, FBT002 - the contract's signature; see PlatformClient
+        lifecycle_event: str | None = "workflow",
+        caller_deployment_id: Identifier | None = None,  # noqa: ARG002 - see PlatformClient
+        ring_id: Identifier | None = None,
+        timeout_seconds: float | None = None,
+        *,
+        idempotency_key: str | None = None,
+        check: bool = False,
+        on_interrupt: OnInterrupt = "detach",
+        on_event: OnEvent | None = None,
+    ) -> ExecutionRecord:
+        """Submit a workflow with `config`, else `context`, wait, and return the terminal record, whatever its status.
+
+        Args:
+            workflow_id: the workflow.
+            input_data: its input, a JSON object.
+            context: the config, if `config` is None.
+            config: the settings of this execution, a JSON object that the workflow can read.
+            auto_deploy: taken and not sent.
+            lifecycle_event: why the execution is run; `workflow` if None.
+            timeout_seconds: the platform ends the execution after so many seconds, and the wait ends with it; 300 if
+                None.
+            caller_deployment_id: taken and not sent.
+            ring_id: the ring whose runners take the execution; the client's, or `RING_ID`, if None.
+            idempotency_key: names the submission: another one with the same key starts no second execution.
+            check: raise `PlatformExecutionError` unless it completed.
+            on_interrupt: what Ctrl-C does to the execution, `detach` or `cancel`.
+            on_event: called with each of the execution's events.
+
+        Raises:
+            PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort.
+                With `check` also: it ended otherwise than `completed`.
+        """
+        budget = _execution_seconds(timeout_seconds)
+        self._wait.check(on_interrupt, on_event)
+        handle = self.submit_workflow_execution(
+            workflow_id,
+            input_data,
+            context if config is None else config,
+            lifecycle_event,
+            ring_id,
+            budget,
+            idempotency_key=idempotency_key,
+        )
+        return self._wait.finish(handle, budget, check=check, on_interrupt=on_interrupt, on_event=on_event)
+
+    @overload
+    def execute_agent(
+        self,
+        agent_id: Identifier,
+        input_data: JsonObject,
+        context: JsonObject | None,
+        execution_mode: Literal["inline"] = ...,
+        caller_deployment_id: Identifier | None = ...,
+        ring_id: Identifier | None = ...,
+        timeout_seconds: float | None = ...,
+        *,
+        idempotency_key: str | None = ...,
+        check: bool = ...,
+        on_interrupt: OnInterrupt = ...,
+        on_event: None = ...,
+    ) -> AgentCallResponse: ...
+
+    @overload
+    def execute_agent(
+        self,
+        agent_id: Identifier,
+        input_data: JsonObject,
+        context: JsonObject | None,
+        execution_mode: Literal["isolated"],
+        caller_deployment_id: Identifier | None = ...,
+        ring_id: Identifier | None = ...,
+        timeout_seconds: float | None = ...,
+        *,
+        idempotency_key: str | None = ...,
+        check: bool = ...,
+        on_interrupt: OnInterrupt = ...,
+        on_event: OnEvent | None = ...,
+    ) -> ExecutionRecord: ...
+
+    def execute_agent(
+        self,
+        agent_id: Identifier,
+        input_data: JsonObject,
+        context: JsonObject | None,
+        execution_mode: Literal["inline", "isolated"] = "inline",
+        caller_deployment_id: Identifier | None = None,
+        ring_id: Identifier | None = None,
+        timeout_seconds: float | None = DEFAULT_EXECUTION_TIMEOUT,
+        *,
+        idempotency_key: str | None = None,
+        check: bool = False,
+        on_interrupt: OnInterrupt = "detach",
+        on_event: OnEvent | None = None,
+    ) -> AgentCallResponse | ExecutionRecord:
+        """Run an agent and return its answer (`inline`) or its execution's terminal record (`isolated`).
+
+        Args:
+            agent_id: the agent.
+            input_data: its input, a JSON object.
+            context: isolated, the settings of this execution, which the agent can read as its config. Inline, it is
+                not sent.
+            execution_mode: `inline` waits for the answer in one request; `isolated` submits an execution with a
+                container of its own and waits for its end.
+            caller_deployment_id: the deployment that calls. It is sent inline only.
+            ring_id: isolated, the ring whose runners take the execution; the client's, or `RING_ID`, if None.
+            timeout_seconds: inline, bounds the call whole. Isolated, the platform ends the execution after so many
+                seconds, and the wait ends with it. 300 if None.
+            idempotency_key: names the call: another one with the same key runs the agent no second time.
+            check: isolated, raise `PlatformExecutionError` unless it completed.
+            on_interrupt: isolated, what Ctrl-C does to the execution, `detach` or `cancel`.
+            on_event: isolated, called with each of the execution's events.
+
+        Raises:
+            InvalidRequestError: `execution_mode` is another one, or `on_event` is given for an inline call, which has
+                no events. Nothing was sent.
+            PlatformExecutionError: isolated, and `timeout_seconds` ran out; cancellation was asked for, best effort.
+                With `check` also: it ended otherwise than `completed`.
+        """
+        budget = _execution_seconds(timeout_seconds)
+        if execution_mode == "inline":
+            _refuse_inline(on_event)
+            fields = {"input_data": input_data, "execution_mode": execution_mode, **_caller(caller_deployment_id)}
+            return self._transport.call(
+                operations.EXECUTE_AGENT,
+                {"agent_id": agent_id},
+                fields,
+                idempotency_key=idempotency_key,
+                timeout=budget,
+            ).value
+        if execution_mode != "isolated":
+            raise InvalidRequestError(f"execution_mode is {execution_mode!r}; it must be 'inline' or 'isolated'")
+        self._wait.check(on_interrupt, on_event)
+        handle = self.submit_agent_execution(
+            agent_id,
+            input_data,
+            context,
+            ring_id=ring_id,
+            timeout_seconds=budget,
+            idempotency_key=idempotency_key,
+        )
+        return self._wait.finish(handle, budget, check=check, on_interrupt=on_interrupt, on_event=on_event)
+
+    def execute_transform(
+        self,
+        transform_id: Identifier,
+        input_data: Any,
+        context: JsonObject | None,  # noqa: ARG002 - the contract's signature: it is not sent
+        caller_deployment_id: Identifier | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Any:
+        """Run a transform on `input_data`, any JSON value, and return its result, any JSON value."""
+        fields = {"input_data": input_data, **_caller(caller_deployment_id)}
+        return self._transport.call(
+            operations.EXECUTE_TRANSFORM, {"transform_id": transform_id}, fields, idempotency_key=idempotency_key
+        ).value
+
+    def get_service_skills(self, service_id: Identifier, *, version: int | str | None = None) -> JsonObject:
+        """Return the skills object that a service publishes.
+
+        Args:
+            service_id: the service.
+            version: a whole number, or text such as `1.2`; the newest if None.
+        """
+        if version is None:
+            return self._transport.call(operations.GET_SERVICE_SKILLS, {"service_id": service_id}).value
+        ids = {"service_id": service_id, "version": version_text(version, "version")}
+        return self._transport.call(operations.GET_SERVICE_SKILLS_VERSION, ids).value
+
+    def execution(self, execution_id: ExecutionReference) -> ExecutionHandle:
+        """Return a handle on an execution that was submitted before; nothing is sent.
+
+        Args:
+            execution_id: the execution: its id, or another handle on it.
+        """
+        return ExecutionHandle(self, self._checked_id(execution_id))
+
+    def await_execution_result(
+        self,
+        execution_id: ExecutionReference,
+        *,
+        timeout_seconds: float | None = DEFAULT_WAIT,
+        poll_interval_seconds: float | None = None,
+        not_found_retry_seconds: float = DEFAULT_NOT_FOUND_GRACE,
+        on_interrupt: OnInterrupt = "detach",
+    ) -> ExecutionRecord:
+        """Wait for the end of an execution and return its terminal record, whatever its status.
+
+        Args:
+            execution_id: the execution: its id, or a handle on it.
+            timeout_seconds: how long to wait; None for no limit. It does not bound the execution, which goes on.
+            poll_interval_seconds: poll at this fixed pace, in place of long polls and a proportional schedule.
+            not_found_retry_seconds: for how long a 404 may mean that the record cannot be seen yet.
+            on_interrupt: what happens to the execution when the wait is interrupted, by Ctrl-C, `SystemExit` or
+                whatever a signal handler raises: `detach` leaves it running, `cancel` asks for its cancellation, best
+                effort, within 10 s. Either says so in one WARNING and in a note of the exception, which then goes on.
+
+        Raises:
+            ExecutionWaitTimeout: a `TimeoutError`; the time ran out.
+            PlatformNotFoundError: there is no such execution.
+        """
+        __tracebackhide__ = True
+        checked = self._checked_id(execution_id)
+        timeout = math.inf if timeout_seconds is None else seconds(timeout_seconds, "timeout_seconds")
+        schedule = PollSchedule(interval=optional_seconds(poll_interval_seconds, "poll_interval_seconds"))
+        grace = seconds(not_found_retry_seconds, "not_found_retry_seconds", zero=True)
+        check_on_interrupt(on_interrupt)
+        return self._wait.until_ended(checked, timeout, schedule, grace, on_interrupt=on_interrupt)
+
+    def execution_future(
+        self, execution_id: ExecutionReference, *, timeout: float | None = None
+    ) -> Future[ExecutionRecord]:
+        """Return a future of the execution's terminal record, whatever its status, as `ExecutionHandle.future` does."""
+        checked = self._checked_id(execution_id)
+        limit = optional_seconds(timeout, "timeout")
+        self._transport.check_open()
+        self._shared.bridge.preload()
+        return self._shared.futures.future(checked, limit)
 
     @overload
     def map(
@@ -246,6 +687,37 @@ class PlatformClient(DurableMethods):
         fan_out = FanOut(inputs, submitter, keys, options, progress_of(inputs, progress))
         return Batch(fan_out.outcomes(), fan_out.counts)
 
+    def fetch_execution_input(self, deployment_id: UUID | str | None, execution_id: UUID | str) -> ExecutionInput:
+        """Take the execution's input, as `NatsBridge.fetch_execution_input` does."""
+        return self._open_bridge().fetch_execution_input(deployment_id, execution_id)
+
+    def push_execution_output(
+        self,
+        deployment_id: UUID | str | None,
+        execution_id: UUID | str,
+        output: Any,
+        usage: Any = None,
+        messages: Any = None,
+        state: Any = None,
+        error: Any = None,
+    ) -> None:
+        """Push the execution's output, as `NatsBridge.push_execution_output` does."""
+        self._open_bridge().push_execution_output(deployment_id, execution_id, output, usage, messages, state, error)
+
+    def push_execution_event(
+        self, deployment_id: UUID | str | None, execution_id: UUID | str, event_type: str, event_data: Any
+    ) -> None:
+        """Take an event of the execution and return at once, as `NatsBridge.push_execution_event` does."""
+        self._open_bridge().push_execution_event(deployment_id, execution_id, event_type, event_data)
+
+    def publish_execution_status(self, execution_id: UUID | str, status: str) -> None:
+        """Publish the execution's status, as `NatsBridge.publish_execution_status` does."""
+        self._open_bridge().publish_execution_status(execution_id, status)
+
+    def execution_events(self, execution_id: ExecutionReference, from_sequence: int = 1) -> Iterator[ExecutionEvent]:
+        """Follow the events of an execution, given by its id or a handle on it, as `NatsBridge.events` does."""
+        return self._open_bridge().events(id_of(execution_id, self.settings), from_sequence)
+
     def with_options(self, *, timeout: float | None = None, max_attempts: int | None = None) -> Self:
         """Return a copy with other limits, on the same connections, tokens, retry budget and NATS bridge.
 
@@ -261,9 +733,9 @@ class PlatformClient(DurableMethods):
             ClientClosedError: the client is closed.
         """
         self._transport.check_open()
-        other = copy(self)
-        settings = self.settings.with_options(timeout, max_attempts)
-        OperationMethods.__init__(other, settings, self._transport.sharing(settings), self)
+        other = type(self).__new__(type(self))
+        vars(other).update(vars(self), _owns_shared=False)  # with what a subclass has added
+        PlatformClient._bind(other, self.settings.with_options(timeout, max_attempts), self._shared)
         return other
 
     def refresh_environment(self) -> None:
@@ -303,9 +775,160 @@ class PlatformClient(DurableMethods):
         return f"PlatformClient({settings.base_url if settings else None!r})"
 
     def _close(self, *, quietly: bool = False) -> None:
-        if self._is_original:
-            self._futures.close()
         try:
-            self._close_bridge(quietly=quietly)
+            if self._owns_shared:
+                self._shared.close(quietly=quietly)
         finally:
             self._transport.close()
+
+    def _submit(
+        self,
+        operation: Operation[ExecutionAccepted],
+        ids: dict[str, Identifier],
+        fields: JsonObject,
+        idempotency_key: str | None,
+    ) -> ExecutionHandle:
+        __tracebackhide__ = True
+        call = partial(self._transport.call, operation, ids, fields)
+        reply = submission.send(call, idempotency_key, self.settings.timeout)
+        return ExecutionHandle(self, reply.value.execution_id, reply.value, reply.idempotency_key)
+
+    def _terms(
+        self,
+        config: JsonObject | None,
+        lifecycle_event: str,
+        ring_id: Identifier | None,
+        timeout_seconds: float | None,
+    ) -> JsonObject:
+        """Return the fields of a submission beside its input."""
+        return {
+            "config": {} if config is None else config,
+            "lifecycle_event": lifecycle_event,
+            "ring_id": self._ring(ring_id),
+            "timeout_seconds": _execution_seconds(timeout_seconds),
+        }
+
+    def _ring(self, ring_id: Identifier | None) -> str:
+        if ring_id is not None:
+            return identifier(ring_id, "ring_id", InvalidRequestError)
+        if self.settings.ring_id is not None:
+            return self.settings.ring_id
+        raise ConfigurationError(
+            "a submission needs a ring: pass ring_id=… to the call or to the client, or set RING_ID"
+        )
+
+    def _checked_id(self, execution_id: ExecutionReference) -> str:
+        return operations.GET_EXECUTION_STATUS.check("execution_id", id_of(execution_id, self.settings))
+
+    def _open_bridge(self) -> NatsBridge:
+        self._transport.check_open()
+        return self._shared.bridge.open()
+
+
+class _Shared:
+    """What a client and its copies share. The original closes it, once for all of them.
+
+    Args:
+        settings: the original's.
+        tokens: the token and its renewal.
+    """
+
+    def __init__(self, settings: Settings, tokens: TokenStore) -> None:
+        self.tokens = tokens
+        self.session = HttpSession(settings.max_answer_bytes)
+        self.retrier = Retrier()
+        self.bridge = _LazyBridge(settings.nats_url)
+        requests = ExecutionRequests(Transport(settings, tokens, self.session, self.retrier))
+        self.futures = SharedWaiter(requests.poll, self.bridge.open_hints)
+
+    def close(self, *, quietly: bool) -> None:
+        self.futures.close()
+        try:
+            self.bridge.close(quietly=quietly)
+        finally:
+            self.session.close()
+
+
+class _LazyBridge:
+    """A bridge that is opened at first use: a script that speaks HTTP alone loads no NATS and starts no thread.
+
+    Args:
+        nats_url: the NATS servers, None without any.
+    """
+
+    def __init__(self, nats_url: str | None) -> None:
+        self._nats_url = nats_url
+        # One at the most; it is put in and taken out in one step each, since a signal handler may call in between.
+        self._bridges: dict[str, NatsBridge] = {}
+        self._closed = False
+        self._hints_failed = False
+
+    @property
+    def opened(self) -> NatsBridge | None:
+        """The bridge, None before the first use."""
+        return self._bridges.get("bridge")
+
+    def open(self) -> NatsBridge:
+        """Return the bridge, made at first use.
+
+        Raises:
+            ConfigurationError: there is no NATS server.
+            ClientClosedError: it was closed.
+        """
+        self._check_open()
+        bridge = self.opened or self._make()
+        self._check_open()  # `close` may have come before there was a bridge to close
+        return bridge
+
+    def preload(self) -> None:
+        """Import NATS in the caller's thread, if it is to be used: a fork amid an import would leave its lock held."""
+        if self._nats_url is not None:
+            import flow_client.bridge  # noqa: F401, PLC0415 - only those who use NATS load it
+
+    def open_hints(self) -> CompletionHints | None:
+        """Return the bridge's hints, None without NATS. No future fails for want of them."""
+        if self._nats_url is None or self._hints_failed:
+            return None
+        try:
+            return self.open().hints
+        except ClientClosedError:
+            return None
+        except Exception as error:  # noqa: BLE001 - see above
+            self._hints_failed = True
+            logger.warning("futures are looked at over HTTP alone: %s", error)
+            return None
+
+    def close(self, *, quietly: bool) -> None:
+        """Close the bridge; if `quietly`, log what that raises."""
+        self._closed = True
+        bridge = self.opened
+        if bridge is not None and quietly:
+            bridge.close_quietly("at the end of a block that failed")
+        elif bridge is not None:
+            bridge.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosedError("the client was closed; create a new one")
+
+    def _make(self) -> NatsBridge:
+        from flow_client.bridge import NatsBridge  # noqa: PLC0415 - as above
+
+        # Threads may make one each. The first is taken; the others were never used and have nothing to close.
+        return self._bridges.setdefault("bridge", NatsBridge(self._nats_url))
+
+
+def _caller(deployment_id: Identifier | None) -> JsonObject:
+    """Return the field that names the calling deployment."""
+    return {"caller_deployment_id": None if deployment_id is None else str(deployment_id)}
+
+
+def _execution_seconds(timeout_seconds: float | None) -> float:
+    return seconds(DEFAULT_EXECUTION_TIMEOUT if timeout_seconds is None else timeout_seconds, "timeout_seconds")
+
+
+def _refuse_inline(on_event: OnEvent | None) -> None:
+    if on_event is not None:
+        raise InvalidRequestError(
+            "on_event cannot be used inline, where there is no execution to follow: pass execution_mode='isolated'"
+        )

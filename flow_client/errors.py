@@ -31,7 +31,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flow_client.models import ExecutionRecord
+    from flow_client._api._generated.models import ExecutionRecord
 
 
 class PlatformClientError(Exception):

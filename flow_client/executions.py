@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from flow_client._api._generated.models import ExecutionAccepted
 from flow_client._api.mapping import AnswerMapping
 from flow_client._core.checks import optional_seconds
 from flow_client.errors import ClientClosedError, InvalidRequestError
-from flow_client.models import ExecutionAccepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from flow_client._api._generated.models import ExecutionCancellation, ExecutionEvent, ExecutionRecord
     from flow_client.config import Settings
-    from flow_client.models import ExecutionCancellation, ExecutionEvent, ExecutionRecord
 
     ExecutionReference: TypeAlias = "UUID | str | ExecutionHandle"
 

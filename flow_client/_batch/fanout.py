@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from concurrent.futures import Future
 
+    from flow_client._api._generated.models import ExecutionRecord
     from flow_client._batch.keys import BatchKeys
     from flow_client._batch.progress import Progress
     from flow_client._batch.submission import Submission
     from flow_client._batch.submitter import Submitter
     from flow_client.executions import ExecutionHandle
-    from flow_client.models import ExecutionRecord
 
 AHEAD = 4
 """How many times `max_in_flight` executions may be submitted and not yielded: one that takes long holds up the rest."""

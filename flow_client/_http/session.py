@@ -86,9 +86,14 @@ class _BoundedAdapter(HTTPAdapter):
 
 
 class HttpSession:
-    """Connections to the platform, shared by threads and renewed in a forked child."""
+    """Connections to the platform, shared by threads and renewed in a forked child.
+
+    Attributes:
+        closed: whether it was closed.
+    """
 
     def __init__(self, max_answer_bytes: int) -> None:
+        self.closed = False
         self._max_answer_bytes = max_answer_bytes
         self._adapter = _new_adapter()
         self._inherited: list[HTTPAdapter] = []
@@ -132,6 +137,7 @@ class HttpSession:
 
     def close(self) -> None:
         """Close the connections that are idle; one in use is closed when its answer has been read."""
+        self.closed = True
         self._adapter.close()
 
     def after_fork_in_child(self) -> None:

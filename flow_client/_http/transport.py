@@ -17,12 +17,13 @@ from flow_client._core.checks import shown
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
 from flow_client._core.secret import Secret
+from flow_client._core.tracebacks import trim_traceback
 from flow_client._http import body as request_body
 from flow_client._http.connections import Exchange
-from flow_client._http.retry import Call, Retrier, retry_after_seconds
-from flow_client._http.session import HttpAnswer, HttpSession
+from flow_client._http.retry import Call, retry_after_seconds
 from flow_client.errors import (
     ClientClosedError,
+    ConfigurationError,
     InvalidRequestError,
     PlatformAuthenticationError,
     PlatformBadRequestError,
@@ -37,7 +38,12 @@ from flow_client.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
     from flow_client._api.operation import Operation
+    from flow_client._http.retry import Retrier
+    from flow_client._http.session import HttpAnswer, HttpSession
     from flow_client._http.tokens import TokenStore
     from flow_client.config import Settings
 
@@ -89,34 +95,27 @@ class Transport:
     Args:
         settings: the client's settings.
         tokens: the token and its renewal.
-        source: a transport whose connections and retry budget are used; to close it closes this one too.
+        session: the connections. Closing this transport leaves them open; closing them closes the transport.
+        retrier: retries what can be retried.
     """
 
-    def __init__(self, settings: Settings, tokens: TokenStore, source: Transport | None = None) -> None:
+    def __init__(self, settings: Settings, tokens: TokenStore, session: HttpSession, retrier: Retrier) -> None:
         self._settings = settings
         self._tokens = tokens
-        self._source = source
-        self._session: HttpSession = source._session if source else HttpSession(settings.max_answer_bytes)  # noqa: SLF001 - its own kind
-        self._retrier: Retrier = source._retrier if source else Retrier()  # noqa: SLF001
+        self._session = session
+        self._retrier = retrier
         self._fixed_headers = _fixed_headers(settings)
         self._closed = False
 
     def check_open(self) -> None:
-        """Raise `ClientClosedError` if this one or its source was closed."""
-        if self._closed:
+        """Raise `ClientClosedError` if the transport or its session was closed."""
+        if self._closed or self._session.closed:
             raise ClientClosedError("the client was closed; create a new one")
-        if self._source is not None:
-            self._source.check_open()
-
-    def sharing(self, settings: Settings) -> Transport:
-        """Return a transport with other settings on the same connections, tokens and retry budget."""
-        # A copy of a copy shares with the original: a chain of them would grow with every call.
-        return Transport(settings, self._tokens, self._source or self)
 
     def call(
         self,
         operation: Operation[AnswerT],
-        path_values: dict[str, object],
+        ids: Mapping[str, UUID | str],
         fields: dict[str, Any] | None = None,
         *,
         idempotency_key: str | None = None,
@@ -124,22 +123,44 @@ class Transport:
         timeout: float | None = None,
         max_attempts: int | None = None,
     ) -> Reply[AnswerT]:
-        """Send `operation` and return its answer; `timeout` seconds bound all of it.
+        """Send `operation` and return its answer.
+
+        Args:
+            operation: the operation.
+            ids: the values of its path parameters; organisation and workspace come from the settings.
+            fields: the fields of its body.
+            idempotency_key: the caller's own key; a new one if None.
+            headers: headers beside the usual ones.
+            timeout: seconds for the call as a whole, attempts and pauses included; the settings' if None.
+            max_attempts: how often it is tried; the settings' if None.
 
         Raises:
+            ConfigurationError: the operation needs an organisation or a workspace, and the settings have none.
             InvalidRequestError: a value cannot be sent; nothing was.
             ClientClosedError: the client was closed.
             PlatformConnectionError, PlatformTimeoutError: no whole answer came.
             PlatformStatusError: the platform answered with an error; the subclass says which.
-            PlatformResponseError: the answer is not what the contract says.
+            PlatformResponseError: the answer is not what the specification says.
         """
-        request = self._request(operation, path_values, fields or {}, idempotency_key, headers or {})
-        deadline = Deadline(timeout or self._settings.timeout)
+        __tracebackhide__ = True
+        try:
+            path = operation.url_path(self._path_values(operation, ids))
+            request = self._request(operation, path, fields or {}, idempotency_key, headers or {})
+            return self._run(request, timeout or self._settings.timeout, max_attempts or self._settings.max_attempts)
+        except BaseException as error:
+            if isinstance(error, PlatformClientError) and "execution_id" in ids:
+                error.add_context(execution_id=str(ids["execution_id"]))
+            trim_traceback(error)
+            raise
+
+    def _run(self, request: Request, timeout: float, max_attempts: int) -> Reply[Any]:
+        """Send the request, again if need be, and return the answer in the operation's type."""
+        deadline = Deadline(timeout)
         exchange = Exchange(deadline)
         call: Call[HttpAnswer] = Call(
             attempt=lambda: self._attempt(request, exchange),
             deadline=deadline,
-            max_attempts=1 if operation.retry == "none" else max_attempts or self._settings.max_attempts,
+            max_attempts=1 if request.operation.retry == "none" else max_attempts,
             name=request.name,
         )
         try:
@@ -151,25 +172,33 @@ class Transport:
             )
             raise
 
+    def _path_values(self, operation: Operation[Any], ids: Mapping[str, object]) -> dict[str, object]:
+        values = {"org_id": self._settings.org_id, "workspace_id": self._settings.workspace_id, **ids}
+        for parameter in operation.path_parameters:
+            # Of what the caller gives with each call, the environment knows nothing.
+            if parameter.name not in ids and values[parameter.name] is None:
+                raise ConfigurationError(
+                    f"{operation.operation_id} needs {parameter.name}: "
+                    f"pass {parameter.name}=… to the client or set {parameter.name.upper()}"
+                )
+        return values
+
     def refresh_environment(self) -> None:
         """Look up proxies and CA bundles in the environment anew."""
         self._session.refresh_environment()
 
     def close(self) -> None:
-        """Close the connections, unless they are another transport's. Can be called twice."""
+        """Refuse further calls; the connections stay open for other transports. Can be called twice."""
         self._closed = True
-        if self._source is None:
-            self._session.close()
 
     def _request(
         self,
         operation: Operation[Any],
-        path_values: dict[str, object],
+        path: str,
         fields: dict[str, Any],
         idempotency_key: str | None,
         headers: dict[str, str],
     ) -> Request:
-        path = operation.url_path(path_values)
         body = request_body.encode(operation, fields)
         headers = {**self._fixed_headers, **headers}
         if body is not None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
+    from flow_client._api._generated.models import ExecutionRecord
     from flow_client._waiting.polling import LookAt
-    from flow_client.models import ExecutionRecord
 
 THREAD_NAME = "flow-client-futures"
 REQUESTS_PER_SECOND = 50
@@ -32,7 +32,7 @@ LOOKS_PASSED_OVER = 3
 """How many looks in a row are left out where ends are heard of."""
 
 
-class Hints(Protocol):
+class CompletionHints(Protocol):
     """Tells of executions that are said to have ended. It may be wrong, and it may miss any of them."""
 
     @property
@@ -99,7 +99,7 @@ class SharedWaiter:
         open_hints: called by the thread when it starts; returns None where there are no hints.
     """
 
-    def __init__(self, look: LookAt, open_hints: Callable[[], Hints | None] = lambda: None) -> None:
+    def __init__(self, look: LookAt, open_hints: Callable[[], CompletionHints | None] = lambda: None) -> None:
         self._look = look
         self._open_hints = open_hints
         self._closed = False
@@ -113,7 +113,7 @@ class SharedWaiter:
         # Its put() is one step to an interrupt: a Condition that Ctrl-C meets half-way stays locked for good.
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._agenda = Agenda()
-        self._hints: Hints | None = None
+        self._hints: CompletionHints | None = None
         self._hints_foretell = False
         self._earliest = 0.0
         self._thread: threading.Thread | None = None
@@ -273,7 +273,7 @@ class SharedWaiter:
         except BaseException as error:  # noqa: BLE001 - nobody fails for want of hints
             self._end_hints(error)
 
-    def _with_hints(self, ask: Callable[[Hints], object]) -> object:
+    def _with_hints(self, ask: Callable[[CompletionHints], object]) -> object:
         """Return what `ask` returns, None without hints. Hints that fail are not asked again by this thread."""
         if self._hints is None:
             return None

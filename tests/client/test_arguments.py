@@ -191,7 +191,7 @@ def test_a_setting_of_another_type_is_refused(settings, message):
 def test_another_executions_record_is_not_taken(client, http_server):
     http_server.handle = lambda _: Answer(200, {"execution_id": "e-2", "status": "completed"})
     for read in (client.get_execution_status, client.await_execution_result):
-        with pytest.raises(flow_client.PlatformResponseError, match=r"e-1 was asked for.* of 'e-2'") as caught:
+        with pytest.raises(flow_client.PlatformResponseError, match=r"asked for execution e-1.* of 'e-2'") as caught:
             read(E1)
         assert caught.value.execution_id == E1
     with pytest.raises(flow_client.PlatformResponseError):

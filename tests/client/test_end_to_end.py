@@ -73,7 +73,7 @@ def test_an_input_of_many_levels_arrives(client, ring):
 def test_futures_hear_of_the_end(client, ring):
     handles = [client.submit_workflow_execution("sleep", {"seconds": 1}, ring_id=ring) for _ in range(3)]
     pending = [handle.future() for handle in handles]
-    watched = [client._futures._pending[future] for future in pending]
+    watched = [client._shared.futures._pending[future] for future in pending]
     assert [future.result(60).output for future in pending] == ["rested"] * 3
     # One that is seen by chance, a moment before it is heard of, may be among them.
     assert any(each.announced for each in watched)

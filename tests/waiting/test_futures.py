@@ -169,7 +169,7 @@ def test_a_nudge_makes_the_next_look_immediate(client, http_server):
     pending = client.execution(E1).future()
     assert eventually(lambda: http_server.received)
     assert not pending.done()
-    client._futures.nudge(E1)
+    client._shared.futures.nudge(E1)
     assert pending.result(SECONDS).status == "completed"
 
 
@@ -261,7 +261,7 @@ class BrokenHints:
 @pytest.mark.parametrize("open_hints", [BrokenHints, BrokenHints().expect])
 def test_hints_that_fail_leave_the_futures_to_http(http_server, client, caplog, open_hints):
     http_server.default = Answer(200, {"execution_id": E1, "status": "completed"})
-    waiter = SharedWaiter(client._look, open_hints)
+    waiter = SharedWaiter(client._requests.poll, open_hints)
     assert waiter.future(E1, None).result(timeout=20).is_completed
     assert sum("looked at over HTTP alone" in message for message in caplog.messages) == 1
     waiter.close()
@@ -274,7 +274,7 @@ def test_a_thread_that_fails_fails_its_futures_and_the_next_one_gets_another(cli
         raise MemoryError("no room")
 
     futures = [client.execution(E1).future() for _ in range(3)]
-    client._futures._inbox.put(kill)
+    client._shared.futures._inbox.put(kill)
     for future in futures:
         with pytest.raises(flow_client.PlatformClientError, match="the thread that waits for futures failed"):
             future.result(timeout=20)

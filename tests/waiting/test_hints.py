@@ -38,8 +38,12 @@ def record(execution_id, status="completed"):
     return Answer(200, {"execution_id": execution_id, "status": status})
 
 
+def hints_of(client):
+    return client._shared.bridge.opened.hints
+
+
 def is_listening(client):
-    return client._bridge is not None and client._bridge.hints.live
+    return client._shared.bridge.opened is not None and hints_of(client).live
 
 
 def asked(http_server, execution_id):
@@ -110,7 +114,7 @@ def test_among_a_thousand_the_one_that_ended_is_looked_at_before_the_others(clie
         request.path.rpartition("/")[2], "completed" if request.path.rpartition("/")[2] in ended else "running"
     )
     pending = {f"e-{number}": client.execution(f"e-{number}").future() for number in range(1000)}
-    assert eventually(lambda: is_listening(client) and len(client._bridge.hints._listener._subscriptions) == 1000, 30)
+    assert eventually(lambda: is_listening(client) and len(hints_of(client)._listener._subscriptions) == 1000, 30)
     for number in range(990, 1000):
         before = len(http_server.received)
         ended.add(f"e-{number}")
@@ -132,7 +136,7 @@ def test_hundreds_of_hints_break_no_bound_and_leave_no_future_out(client, http_s
         request.path.rpartition("/")[2], "completed" if ended.is_set() else "running"
     )
     pending = [client.execution(f"e-{number}").future() for number in range(500)]
-    assert eventually(lambda: is_listening(client) and len(client._bridge.hints._listener._subscriptions) == 500, 30)
+    assert eventually(lambda: is_listening(client) and len(hints_of(client)._listener._subscriptions) == 500, 30)
     ended.set()
     asyncio.run(announce(nats_server.url, range(250, 500)))
     done = {future.result(90).execution_id for future in pending}
@@ -169,13 +173,13 @@ def test_it_listens_from_the_first_future_to_the_last(client, http_server, event
     http_server.default = record("e-1", "running")
     for _ in range(2):
         pending = [client.execution(f"e-{number % 3}").future() for number in range(6)]
-        assert eventually(lambda: is_listening(client) and len(client._bridge.hints._listener._subscriptions) == 3)
+        assert eventually(lambda: is_listening(client) and len(hints_of(client)._listener._subscriptions) == 3)
         pending[0].cancel()
-        assert eventually(lambda: len(client._futures._pending) == 5)
-        assert len(client._bridge.hints._listener._subscriptions) == 3
+        assert eventually(lambda: len(client._shared.futures._pending) == 5)
+        assert len(hints_of(client)._listener._subscriptions) == 3
         for future in pending:
             future.cancel()
-        assert eventually(lambda: not client._bridge._connection._client._subs)
+        assert eventually(lambda: not client._shared.bridge.opened._runtime.connection._client._subs)
         assert not is_listening(client)
 
 
@@ -275,8 +279,8 @@ def test_with_nats_killed_midway_all_futures_end_and_later_ones_have_hints_again
     for future in pending.values():
         future.cancel()
     late = client.execution("e-50").future()
-    assert eventually(lambda: not http_server.answers and len(client._bridge.hints._expected) == 1)
-    assert eventually(lambda: set(client._bridge.hints._listener._subscriptions) == {"e-50"})
+    assert eventually(lambda: not http_server.answers and len(hints_of(client)._expected) == 1)
+    assert eventually(lambda: set(hints_of(client)._listener._subscriptions) == {"e-50"})
     asyncio.run(announce(own_nats.url, [50]))
     assert late.result(SECONDS).status == "completed"
     client.close()

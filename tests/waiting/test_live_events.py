@@ -17,7 +17,7 @@ from support.jetstream import create_streams
 import flow_client
 from flow_client import NatsBridge
 from flow_client._nats import events
-from flow_client._waiting import wait
+from flow_client._waiting import background
 from flow_client.local.nats_server import NatsServer
 
 SECONDS = 30
@@ -143,7 +143,7 @@ def test_an_execution_without_events_returns_and_leaves_nothing_behind(client, e
     execution.end()
     assert execute(client, pytest.fail).status == "completed"
     assert http_server.received[-1].headers["Prefer"] == "wait=20"
-    assert eventually(lambda: wait.THREAD_NAME not in [thread.name for thread in threading.enumerate()])
+    assert eventually(lambda: background.THREAD_NAME not in [thread.name for thread in threading.enumerate()])
     assert eventually(lambda: len(bus.consumers("EXEC_EVENTS")) <= before, SECONDS)
 
 
@@ -231,7 +231,7 @@ def test_an_inline_call_has_no_events(client, http_server):
 
 
 def unshown(caplog):
-    return [entry.message for entry in caplog.records if "are not shown" in entry.message]
+    return [entry.message for entry in caplog.records if "cannot show the events" in entry.message]
 
 
 def test_with_nats_out_of_reach_one_line_says_so_and_the_record_comes(make_client, refusing_url, execution, caplog):
@@ -239,7 +239,7 @@ def test_with_nats_out_of_reach_one_line_says_so_and_the_record_comes(make_clien
     assert execute(make_client(nats_url=refusing_url), pytest.fail).status == "completed"
     assert [entry.message for entry in caplog.records if entry.levelno >= logging.WARNING] == unshown(caplog)
     (line,) = unshown(caplog)
-    assert line.startswith(f"events of execution {execution.id} are not shown")
+    assert line.startswith(f"cannot show the events of execution {execution.id}; still waiting")
 
 
 def test_with_nats_out_of_reach_a_long_execution_is_waited_for_over_http(
