@@ -6,7 +6,7 @@ DEMO := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast matrix lowest bench chaos coverage check codegen codegen-check lint types layers format clean
+.PHONY: help install demo test test-fast soak matrix lowest bench chaos coverage check codegen codegen-check lint types layers format clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -14,8 +14,15 @@ help: ## Show the targets.
 demo: $(DEMO) ## Run the quickstart on a platform of its own.
 	@$(BIN)/python examples/quickstart.py
 
-test: $(DEV) ## Run the tests.
-	@$(BIN)/python -m pytest
+# More of them than there are cores: half of a test's time is waiting.
+SIDE_BY_SIDE := -n 4 --dist worksteal
+
+test: $(DEV) ## Run the tests, side by side but for those that measure time.
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not timing'
+	@$(BIN)/python -m pytest -m timing
+
+soak: $(DEV) ## Run the large tests in full: every moment to kill at, every cut (about twenty minutes).
+	@SOAK=1 $(BIN)/python -m pytest -m soak $(TESTS)
 
 FAST := tests/core tests/http/test_re*.py tests/http/test_errors.py tests/waiting/test_agenda.py tests/waiting/test_polling.py \
   tests/batch/test_outage.py tests/batch/test_submission.py tests/client/test_config.py tests/client/test_models.py \
@@ -25,7 +32,7 @@ FAST := tests/core tests/http/test_re*.py tests/http/test_errors.py tests/waitin
   tests/worker/test_interrupts.py tests/worker/test_task.py
 
 test-fast: $(DEV) ## Run the tests that start no server of the platform.
-	@$(BIN)/python -m pytest $(FAST)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(FAST)
 
 matrix: $(DEV) ## Run the tests on every Python that is found; PYTHONS="3.10 3.13" names some, TESTS=tests/http a part.
 	@$(BIN)/nox --session tests $(NOX_OPTIONS) -- $(TESTS)
@@ -44,7 +51,7 @@ install: $(DEV) ## Install the package and all that its checks need into .venv.
 
 coverage: $(DEV) ## Run the tests and show which branches they leave out.
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -110,7 +110,7 @@ def _is_running(pid):
 def eventually():
     """A function that waits until a condition holds and says whether it did."""
 
-    def wait(holds, seconds=5.0):
+    def wait(holds, seconds=30.0):
         deadline = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > deadline:
@@ -124,4 +124,4 @@ def eventually():
 @pytest.fixture(scope="session")
 def gone(eventually):
     """A function that waits until processes have ended and says whether they did."""
-    return lambda *pids: eventually(lambda: not any(map(_is_running, pids)), 15)
+    return lambda *pids: eventually(lambda: not any(map(_is_running, pids)))

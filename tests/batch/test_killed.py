@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from support.jetstream import read_execution_ids
+from support.size import few
 
 from flow_client import PlatformBadRequestError
 from flow_client.local import LocalPlatform
 
 SCRIPT = Path(__file__).parent / "programs" / "nightly.py"
 INPUTS = 24
-KILLS = 20
+KILLS = few(6, of=20)
 
 
 @pytest.fixture
@@ -41,6 +42,8 @@ def start(platform, results):
     )
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(180)
 def test_a_script_killed_at_random_moments_starts_no_execution_twice(platform, tmp_path):
     chance = random.Random(7)
     results = tmp_path / "results.json"
@@ -49,7 +52,7 @@ def test_a_script_killed_at_random_moments_starts_no_execution_twice(platform, t
         with start(platform, results) as script:
             assert script.stdout.readline() == "begun\n"
             # Later and later: from the first submission to the last results.
-            time.sleep(chance.uniform(0, 0.05 + 0.06 * number))
+            time.sleep(chance.uniform(0, 0.05 + 1.2 * number / KILLS))
             killed += script.poll() is None
             script.kill()
     assert killed >= KILLS / 2

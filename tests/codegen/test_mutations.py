@@ -1,4 +1,4 @@
-"""Three hundred specifications that say the same differently give the same lock, and a client that works."""
+"""Hundreds of specifications that say the same differently give the same lock, and a client that works."""
 
 import json
 import os
@@ -10,12 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.live_platforms import COMPONENT, ORG, WORKSPACE, served, typed
 from support.mutations import MUTATIONS, mutated
+from support.size import few
 from support.specifications import live, locked, refreshed
 
 CALLER = Path(__file__).parent / "programs" / "caller.py"
-EXAMPLES = int(os.environ.get("MUTATIONS", "300"))
+EXAMPLES = int(os.environ.get("MUTATIONS", few(40, of=300)))
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 @settings(
     max_examples=EXAMPLES,
@@ -34,7 +36,8 @@ def test_a_specification_that_means_the_same_gives_the_same_lock(mutations, seed
     assert json.dumps(refreshed(document, locked())) == json.dumps(locked())
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(few(2, of=8)))
 def test_a_first_refresh_from_a_mutated_specification_gives_a_client_that_works(package, seed):
     generator = random.Random(seed)
     app, _ = typed()

@@ -73,7 +73,7 @@ def ends(platform):
 
 def test_an_end_whose_publication_failed_is_published_after_a_crash(platform, client, eventually):
     handle = client.submit_workflow_execution("sleep", {}, ring_id=platform.ring_id)
-    assert eventually(lambda: handle.status().status == "running", 20)
+    assert eventually(lambda: handle.status().status == "running")
     refuse_statuses(platform, True)
     with contextlib.suppress(PlatformClientError):
         client.with_options(max_attempts=1).cancel_execution(handle.execution_id)
@@ -107,4 +107,4 @@ def test_each_end_is_published_once_though_the_api_is_killed_again_and_again(pla
         restart_api(platform)
     ids = {handle.execution_id for handle in handles}
     assert all(handle.wait(timeout=100).is_completed for handle in handles)
-    assert eventually(lambda: ends(platform) == dict.fromkeys(ids, 1), 30), ends(platform)
+    assert eventually(lambda: ends(platform) == dict.fromkeys(ids, 1)), ends(platform)

@@ -222,7 +222,7 @@ def test_timeout_and_cancellation_come_with_the_end_of_the_log(caller, platform,
     assert (record["status"], record["error"]["log"]) == ("timeout", "going to bed\n")
     execution_id = caller.submit("workflows", "talk-and-sleep").json()["execution_id"]
     log = platform.log_folder / f"{execution_id}.log"
-    assert eventually(lambda: log.exists() and log.read_text(), 20)
+    assert eventually(lambda: log.exists() and log.read_text())
     caller.post(f"{caller.workspace}/executions/{execution_id}/cancel")
     error = {"type": "ExecutionCancelled", "message": "The execution was cancelled.", "log": "going to bed\n"}
     assert caller.record(execution_id).json()["error"] == error
@@ -262,7 +262,7 @@ def test_cancel_is_recorded_at_once_and_ends_the_processes(caller, tmp_path, gon
     pids = tmp_path / "pids"
     data = {"pids": str(pids), "seconds": 2}
     execution_id = caller.submit("workflows", "spawn", data).json()["execution_id"]
-    assert eventually(lambda: pids.exists() and pids.read_text().endswith("\n"), 10)
+    assert eventually(lambda: pids.exists() and pids.read_text().endswith("\n"))
     answer = caller.post(f"{caller.workspace}/executions/{execution_id}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
     assert caller.record(execution_id).json()["status"] == "cancelled"

@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support.jetstream import read_execution_ids
 from support.proxy import Cut, CuttingProxy
+from support.size import few
 
 import flow_client
 from flow_client.local import LocalPlatform
 
-JOBS = 100
-CUTS = 500
+JOBS = few(30, of=100)
+CUTS = few(150, of=500)
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -36,7 +37,8 @@ def random_cuts(number, seed):
         yield Cut(direction, chance.randrange(longest[direction]), chance.choice(["fin", "rst"]))
 
 
-def test_no_job_is_lost_or_run_twice_over_500_cuts(platform, proxy):
+@pytest.mark.soak
+def test_no_job_is_lost_or_run_twice_over_hundreds_of_cuts(platform, proxy):
     """Callers submit again, with the key of the error, until they have an answer."""
     proxy.cuts.extend(random_cuts(CUTS, seed=7))
 

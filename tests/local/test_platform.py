@@ -160,7 +160,7 @@ def test_given_nats_server_is_used(components, nats_server, eventually):
         assert platform.nats is None
         environment = platform.environment()
         execution_id = submit(environment, "sleep", {"seconds": 0})
-        assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 10)
+        assert eventually(lambda: read(environment, execution_id)["status"] == "completed")
     os.kill(nats_server.pid, 0)
 
 
@@ -189,7 +189,7 @@ def test_executions_and_tokens_survive_a_restart_on_the_same_store(components, t
     with LocalPlatform(components, store_dir=tmp_path) as platform:
         environment = platform.environment()
         execution_id = submit(environment, "sleep", {"seconds": 0})
-        assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 10)
+        assert eventually(lambda: read(environment, execution_id)["status"] == "completed")
         record = read(environment, execution_id)
     with LocalPlatform(components, store_dir=tmp_path) as platform:
         again = {**environment, "PLATFORM_API_URL": platform.base_url}
@@ -200,21 +200,21 @@ def test_execution_that_was_running_at_the_stop_runs_again(components, tmp_path,
     with LocalPlatform(components, store_dir=tmp_path) as platform:
         environment = platform.environment()
         execution_id = submit(environment, "sleep", {"seconds": 1})
-        assert eventually(lambda: read(environment, execution_id)["status"] == "running", 10)
+        assert eventually(lambda: read(environment, execution_id)["status"] == "running")
     with LocalPlatform(components, store_dir=tmp_path) as platform:
         again = {**environment, "PLATFORM_API_URL": platform.base_url}
-        assert eventually(lambda: read(again, execution_id)["status"] == "completed", 20)
+        assert eventually(lambda: read(again, execution_id)["status"] == "completed")
         assert read(again, execution_id)["metrics"]["deliveries"] == 2
 
 
 def test_killed_runner_loses_nothing(platform, eventually):
     environment = platform.environment()
     execution_id = submit(environment, "sleep", {"seconds": 1})
-    assert eventually(lambda: read(environment, execution_id)["status"] == "running", 10)
+    assert eventually(lambda: read(environment, execution_id)["status"] == "running")
     kill_command_of(platform._runner)
     assert "runner ended with exit code 137" in str(platform.unexpected_end())
     platform._start_runner()
-    assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 25)
+    assert eventually(lambda: read(environment, execution_id)["status"] == "completed")
     assert read(environment, execution_id)["metrics"]["deliveries"] == 2
 
 
@@ -225,27 +225,27 @@ def test_killed_api_loses_nothing(platform, eventually):
     time.sleep(1)
     platform._start_api()
     assert platform.environment()["PLATFORM_API_URL"] == environment["PLATFORM_API_URL"]
-    assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 10)
+    assert eventually(lambda: read(environment, execution_id)["status"] == "completed")
 
 
 def test_killed_nats_server_loses_nothing(platform, eventually):
     environment = platform.environment()
     execution_id = submit(environment, "sleep", {"seconds": 1})
-    assert eventually(lambda: read(environment, execution_id)["status"] == "running", 10)
+    assert eventually(lambda: read(environment, execution_id)["status"] == "running")
     platform.nats.kill()
     assert read(environment, execution_id)["status"] == "HTTP 503"
     platform.nats.restart()
-    assert eventually(lambda: read(environment, execution_id)["status"] == "completed", 25)
+    assert eventually(lambda: read(environment, execution_id)["status"] == "completed")
     later = submit(environment, "sleep", {"seconds": 0})
-    assert eventually(lambda: read(environment, later)["status"] == "completed", 15)
+    assert eventually(lambda: read(environment, later)["status"] == "completed")
 
 
 def test_limit_of_workers_is_kept(platform, eventually):
     environment = platform.environment()
     ids = [submit(environment, "sleep", {"seconds": 1}) for _ in range(3)]
-    assert eventually(lambda: [read(environment, i)["status"] for i in ids].count("running") == 2, 10)
+    assert eventually(lambda: [read(environment, i)["status"] for i in ids].count("running") == 2)
     assert [read(environment, i)["status"] for i in ids].count("queued") == 1
-    assert eventually(lambda: all(read(environment, i)["status"] == "completed" for i in ids), 15)
+    assert eventually(lambda: all(read(environment, i)["status"] == "completed" for i in ids))
 
 
 # --- the command
@@ -295,7 +295,7 @@ def test_command_leaves_nothing_behind(command, tmp_path, gone, eventually, numb
     process = command()
     environment = exports(process)
     execution_id = submit(environment, "sleep", {})
-    assert eventually(lambda: read(environment, execution_id)["status"] == "running", 10)
+    assert eventually(lambda: read(environment, execution_id)["status"] == "running")
     (store,) = tmp_path.glob("flow-local-*")
     pids = family(process.pid)
     assert len(pids) == 8, "a guard and a command for nats-server, API, runner and worker"

@@ -10,10 +10,11 @@ import threading
 import psutil
 import pytest
 from support.http import Answer
+from support.size import few
 
 from flow_client import BridgeTimeoutError, NatsBridge, PlatformClient
 
-READERS = 1_100
+READERS = few(220, of=1_100)
 NOW = "2026-01-05T09:30:00+00:00"
 
 
@@ -59,9 +60,10 @@ def collector_off():
 
 
 def consumers(bus):
-    return bus._do(lambda js: js.stream_info("EXEC_EVENTS")).state.consumer_count
+    return bus.do(lambda js: js.stream_info("EXEC_EVENTS")).state.consumer_count
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("collector_off")
 @pytest.mark.parametrize("collect", [None, in_this_thread, in_another_thread, in_the_loops_thread, inside_a_push])
 def test_readers_that_are_dropped_leave_no_consumer(bridge, bus, execution_id, collect, eventually, capfd):
@@ -73,7 +75,7 @@ def test_readers_that_are_dropped_leave_no_consumer(bridge, bus, execution_id, c
         if collect is not None:
             events.itself = events  # a cycle, which only the collector finds
             del events
-            if number % 220 == 219:
+            if number % 110 == 109:
                 collect(bridge)
     events = None
     in_this_thread(bridge)
@@ -209,5 +211,5 @@ def test_a_client_that_is_dropped_settles_its_futures_and_leaves_nothing(http_se
     gc.collect()
     assert future.result(30).execution_id == "e-1"
     del future
-    assert eventually(lambda: (gc.collect(), not threads())[1], 10)
+    assert eventually(lambda: (gc.collect(), not threads())[1])
     assert eventually(lambda: process.num_fds() <= files + 2)

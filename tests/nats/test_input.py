@@ -116,14 +116,14 @@ def test_a_waiting_worker_gives_way_to_its_successor(nats_server, bridge, bus, e
 
 
 def test_a_missing_work_queue_is_an_error_at_once(bridge, bus, execution_id):
-    config = bus._do(lambda js: js.stream_info("EXEC_INPUT")).config
-    bus._do(lambda js: js.delete_stream("EXEC_INPUT"))
+    config = bus.do(lambda js: js.stream_info("EXEC_INPUT")).config
+    bus.do(lambda js: js.delete_stream("EXEC_INPUT"))
     try:
         with pytest.raises(BridgeError, match="stream not found") as caught:
             bridge.fetch_execution_input(None, execution_id, timeout=20)
         assert not isinstance(caught.value, BridgeTimeoutError)
     finally:
-        bus._do(lambda js: js.add_stream(config))
+        bus.do(lambda js: js.add_stream(config))
 
 
 @pytest.fixture

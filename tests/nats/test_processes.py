@@ -9,7 +9,7 @@ import pytest
 
 from flow_client import NatsBridge
 
-PYTHON = [sys.executable, "-X", "dev", "-W", "error"]
+PYTHON = [sys.executable, "-X", "faulthandler", "-W", "error"]
 
 
 def _run(script, nats_url, *arguments):

@@ -157,13 +157,13 @@ def test_a_bad_id_reaches_no_subject(bridge, bad):
 
 
 def test_a_missing_stream_is_an_error_at_once(bridge, bus, execution_id):
-    bus._do(lambda js: js.delete_stream("EXEC_STATUS"))
+    bus.do(lambda js: js.delete_stream("EXEC_STATUS"))
     try:
         with pytest.raises(BridgeError, match=f"no JetStream stream takes exec.status.{execution_id}") as caught:
             bridge.publish_execution_status(execution_id, "running")
         assert not isinstance(caught.value, BridgeTimeoutError)
     finally:
-        bus._do(lambda js: js.add_stream(name="EXEC_STATUS", subjects=["exec.status.*"]))
+        bus.do(lambda js: js.add_stream(name="EXEC_STATUS", subjects=["exec.status.*"]))
 
 
 def test_a_closed_bridge_says_so(nats_server, execution_id):

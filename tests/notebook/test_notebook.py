@@ -10,9 +10,9 @@ from html import unescape
 from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
+from support.processes import marked, processes_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -24,19 +24,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def environment(folder):
-    """Return an environment that marks the notebook's processes: they inherit the folder for temporary files."""
-    return {**os.environ, "TMPDIR": str(folder), "JUPYTER_RUNTIME_DIR": str(folder), "IPYTHONDIR": str(folder)}
-
-
-def processes_of(folder):
-    return [process for process in psutil.process_iter() if folder_of(process) == str(folder)]
-
-
-def folder_of(process):
-    try:
-        return process.environ().get("TMPDIR")
-    except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
-        return None
+    return marked(folder, JUPYTER_RUNTIME_DIR=str(folder), IPYTHONDIR=str(folder))
 
 
 def code_cells(notebook):
@@ -57,7 +45,7 @@ def executed(tmp_path_factory, eventually):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert eventually(lambda: not processes_of(folder), 20)
+    assert eventually(lambda: not processes_of(folder))
     return nbformat.read(target, as_version=4)
 
 

@@ -220,18 +220,18 @@ def test_an_output_that_is_stored_tells_of_events_that_are_not(server, bus, exec
 
 
 def test_events_without_a_stream_are_counted_and_the_bridge_goes_on(server, bus, execution_id):
-    config = bus._do(lambda js: js.stream_info("EXEC_EVENTS")).config
+    config = bus.do(lambda js: js.stream_info("EXEC_EVENTS")).config
     with NatsBridge(server.url) as bridge:
         _push(bridge, execution_id, 0)
         bridge.flush()
-        bus._do(lambda js: js.delete_stream("EXEC_EVENTS"))
+        bus.do(lambda js: js.delete_stream("EXEC_EVENTS"))
         try:
             _push(bridge, execution_id, 1)
             with pytest.raises(UndeliveredError, match=r"no JetStream stream takes exec\.events") as caught:
                 bridge.flush()
             bridge.publish_execution_status(execution_id, "running")
         finally:
-            bus._do(lambda js: js.add_stream(config))
+            bus.do(lambda js: js.add_stream(config))
         assert caught.value.undelivered == 1
         _push(bridge, execution_id, 4)
         bridge.flush()
@@ -291,7 +291,7 @@ def test_only_what_was_sent_before_counts_as_sent_again(server, bridge, bus, exe
     _push(bridge, execution_id, *range(3, 8))
     bridge.flush()
     assert [event["sequence"] for event in read_events(server.url, execution_id)] == list(range(1, 8))
-    takes_batches = bus._do(lambda js: js.stream_info("EXEC_EVENTS")).config.allow_batched
+    takes_batches = bus.do(lambda js: js.stream_info("EXEC_EVENTS")).config.allow_batched
     # Without batches the first of them is sent alone, and refused.
     assert bridge.stats().resent == (5 if takes_batches else 1)
 

@@ -25,7 +25,7 @@ UNCLOSED = "ignore:unclosed <NatsBridge:ResourceWarning"
 
 def _run(script, nats_url, *arguments):
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-W", UNCLOSED, "-c", script, *arguments],
+        [sys.executable, "-X", "faulthandler", "-W", "error", "-W", UNCLOSED, "-c", script, *arguments],
         env={**os.environ, "NATS_URL": nats_url},
         capture_output=True,
         text=True,

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
-import psutil
 import pytest
+from support.processes import marked, processes_of
+from support.size import few
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "examples" / "quickstart.py"
@@ -19,19 +21,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 def environment(tmp_path):
-    """An environment that marks the demo's processes: all of them inherit the folder for temporary files."""
-    return {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-
-
-def processes_of(environment):
-    return [process for process in psutil.process_iter() if folder_of(process) == environment["TMPDIR"]]
-
-
-def folder_of(process):
-    try:
-        return process.environ().get("TMPDIR")
-    except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
-        return None
+    return marked(tmp_path, PYTHONUNBUFFERED="1")
 
 
 def test_the_numbers_are_those_of_wc(environment):
@@ -63,7 +53,7 @@ def test_it_shows_each_status_the_messages_and_the_stream(environment):
     assert len(statuses) == len(set(statuses))
     assert re.search(r"^message   counting \d+ files$", done.stdout, re.MULTILINE)
     assert re.search(r"^agent     The \d+ files have \d+ words, .*\. $", done.stdout, re.MULTILINE)
-    assert processes_of(environment) == []
+    assert processes_of(environment["TMPDIR"]) == []
 
 
 MOMENTS = {
@@ -74,21 +64,23 @@ MOMENTS = {
     "when it runs": "message   counting",
     "while the agent streams": "agent",
 }
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+ONCE_EACH = [*zip(MOMENTS, SIGNALS * 2, strict=True)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.soak
+@pytest.mark.parametrize(("moment", "number"), few(ONCE_EACH, of=[*product(MOMENTS, SIGNALS)]))
 def test_killing_it_leaves_no_process_behind(environment, moment, number, eventually):
     with subprocess.Popen(
         [sys.executable, QUICKSTART], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as demo:
         wait_for(MOMENTS[moment], demo)
         if MOMENTS[moment]:
-            assert len(processes_of(environment)) >= 7  # the demo, and three services with a guard each
+            assert len(processes_of(environment["TMPDIR"])) >= 7  # the demo, and three services with a guard each
         demo.send_signal(number)
         demo.stdout.read()
         assert demo.wait(timeout=60) != 0
-    assert eventually(lambda: not processes_of(environment), 20), processes_of(environment)
+    assert eventually(lambda: not processes_of(environment["TMPDIR"])), processes_of(environment["TMPDIR"])
 
 
 def wait_for(start, demo):
@@ -102,15 +94,16 @@ def wait_for(start, demo):
             return
 
 
+@pytest.mark.soak
 def test_killing_any_one_process_of_it_leaves_none_behind(environment, eventually):
     """Each process of the demo in turn, while the workflow runs."""
-    for victim in range(6):
+    for victim in range(few(2, of=6)):
         with subprocess.Popen(
             [sys.executable, QUICKSTART], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as demo:
             wait_for("message   counting", demo)
-            others = [process for process in processes_of(environment) if process.pid != demo.pid]
+            others = [process for process in processes_of(environment["TMPDIR"]) if process.pid != demo.pid]
             others[victim % len(others)].kill()
             demo.kill()
             demo.stdout.read()
-        assert eventually(lambda: not processes_of(environment), 20), processes_of(environment)
+        assert eventually(lambda: not processes_of(environment["TMPDIR"])), processes_of(environment["TMPDIR"])

@@ -10,7 +10,7 @@ PROGRAM = Path(__file__).parent / "programs" / "without_posix.py"
 
 def test_without_posix_everything_can_be_imported_and_client_bridge_and_worker_work(http_server, bus, execution_id):
     bus.put_input(execution_id, json.dumps({"execution_id": execution_id}).encode())
-    command = [sys.executable, "-X", "dev", "-W", "error", PROGRAM, http_server.url, bus.url, execution_id]
+    command = [sys.executable, "-X", "faulthandler", "-W", "error", PROGRAM, http_server.url, bus.url, execution_id]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     *_, last = done.stdout.splitlines()

@@ -29,7 +29,7 @@ class Bus:
 
     def publish(self, subject, data, headers=None):
         """Publish what a platform would, or a message of somebody else's."""
-        return self._do(lambda js: js.publish(subject, data, headers=headers))
+        return self.do(lambda js: js.publish(subject, data, headers=headers))
 
     def put_input(self, execution_id, data=b"{}"):
         self.publish(f"exec.input.{execution_id}", data)
@@ -48,7 +48,7 @@ class Bus:
                 found.append(Message(message.subject, message.headers or {}, message.data or b""))
                 sequence = message.seq + 1
 
-        return self._do(read)
+        return self.do(read)
 
     def events(self, execution_id):
         return [message.json for message in self.stored(f"exec.events.{execution_id}")]
@@ -64,7 +64,8 @@ class Bus:
         return bool(self.stored(f"exec.input.{execution_id}"))
 
     def consumers(self, stream="EXEC_INPUT"):
-        return self._do(lambda js: js.consumers_info(stream))
+        return self.do(lambda js: js.consumers_info(stream))
 
-    def _do(self, action):
+    def do(self, action):
+        """Return what the coroutine function `action` returns for the JetStream of a connection of its own."""
         return with_jetstream(self.url, action)

@@ -14,7 +14,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 SECONDS = 40.0
 """The hard limit of a program: far more than any of them takes."""
 # Python 3.12 warns of every fork beside a thread; that it works here is what is tested.
-PYTHON = (sys.executable, "-X", "dev", "-W", "error", "-W", "ignore:This process:DeprecationWarning")
+PYTHON = (sys.executable, "-X", "faulthandler", "-W", "error", "-W", "ignore:This process:DeprecationWarning")
 
 
 class Programs:
@@ -58,7 +58,7 @@ class Programs:
 def report_of(process):
     """Return what the program reports once it has ended well, without a word on its standard error."""
     output, errors = process.communicate(timeout=SECONDS)
-    assert (process.returncode, errors) == (0, ""), errors
+    assert (process.returncode, errors) == (0, ""), (process.returncode, errors)
     return json.loads(output)
 
 

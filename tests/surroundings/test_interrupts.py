@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from support.size import few
 from surroundings.launch import SECONDS
 
 WAYS = {"request": ("hole-1", 1), "back-off": ("busy-1", 1), "wait": ("running-1", 4), "held wait": ("hole-1", 1)}
@@ -81,8 +82,9 @@ def test_ctrl_c_in_a_map_says_what_is_in_flight(programs, server):
     assert seconds < 5
 
 
+@pytest.mark.soak
 def test_interrupts_at_any_point_mix_up_no_answers_and_hold_no_lock(programs, server):
-    program = programs.launch("interrupted_often", server)
+    program = programs.launch("interrupted_often", server, str(few(300, of=1500)))
     output, errors = program.communicate(timeout=SECONDS)
     assert program.returncode == 0, errors
     report = json.loads(output)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from support.http import Answer
+from support.size import few
 from surroundings.launch import PROGRAMS, report_of
 
 from flow_client import PlatformClient, PlatformConnectionError, PlatformTimeoutError
@@ -157,11 +158,12 @@ def test_a_time_out_that_was_handled_before_is_not_taken_for_the_reason(client):
             client.with_options(timeout=1.2).get_execution_status("hole-1")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["plain", "interrupt", "exit", "call"])
-def test_a_short_storm(programs, server, kind):
-    # Without the development mode: its warnings of sockets that an interrupt left unclosed run Python code while
+def test_a_storm(programs, server, kind):
+    # Without warnings as errors: those of sockets that an interrupt left unclosed run Python code while
     # garbage is collected, and what a signal handler raises there is lost.
-    report = report_of(programs.start([sys.executable, PROGRAMS / "storm.py", kind, 4, 7], server))
+    report = report_of(programs.start([sys.executable, PROGRAMS / "storm.py", kind, few(2, of=20), 7], server))
     assert report["signals"] > 20
     failures = {name: report.get(name, 0) for name in ("late", "foreign", "unsaid", "swallowed", "wrong")}
     assert failures == dict.fromkeys(failures, 0)

@@ -8,6 +8,7 @@ from concurrent import futures
 
 import pytest
 from support.http import Answer
+from support.size import few
 
 import flow_client
 from flow_client._waiting.futures import THREAD_NAME, SharedWaiter
@@ -23,14 +24,7 @@ def waiting_threads():
     return [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
 
 
-def eventually(holds):
-    deadline = time.monotonic() + SECONDS
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return holds()
-
-
-def test_a_future_brings_the_record_and_its_thread_ends(client, http_server):
+def test_a_future_brings_the_record_and_its_thread_ends(client, http_server, eventually):
     http_server.queue(RUNNING, RUNNING, Answer(200, {"execution_id": E1, "status": "failed", "error": "boom"}))
     future = client.execution(E1).future()
     assert len(waiting_threads()) == 1
@@ -41,14 +35,15 @@ def test_a_future_brings_the_record_and_its_thread_ends(client, http_server):
     assert eventually(lambda: not waiting_threads())
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(120)
-def test_a_thousand_futures_cost_one_thread_and_50_requests_a_second(client, http_server):
-    """Half of them end at the first look, half after five seconds."""
-    count, started = 1000, time.monotonic()
+def test_a_thousand_futures_cost_one_thread_and_50_requests_a_second(client, http_server, eventually):
+    """Half of them end at the first look, half after seconds."""
+    count, seconds, started = few(150, of=1000), few(2, of=5), time.monotonic()
 
     def handle(request):
         execution_id = request.path.rpartition("/")[2]
-        ended = int(execution_id[2:]) % 2 == 0 or time.monotonic() > started + 5
+        ended = int(execution_id[2:]) % 2 == 0 or time.monotonic() > started + seconds
         return Answer(200, {"execution_id": execution_id, "status": "completed" if ended else "running"})
 
     http_server.handle = handle
@@ -58,9 +53,9 @@ def test_a_thousand_futures_cost_one_thread_and_50_requests_a_second(client, htt
     ours = [t for t in threading.enumerate() if t.ident not in threads and "process_request" not in t.name]
     assert len(ours) == 1
     done = [future.result().execution_id for future in futures.as_completed(pending, timeout=90)]
-    seconds = time.monotonic() - started
+    took = time.monotonic() - started
     assert sorted(done) == sorted(f"e-{number}" for number in range(count))
-    assert len(http_server.received) <= 50 * seconds + 2
+    assert len(http_server.received) <= 50 * took + 2
     assert eventually(lambda: not waiting_threads())
 
 
@@ -73,7 +68,7 @@ def test_the_standard_librarys_wait_sees_the_first(client, http_server):
     assert (done, pending) == ({quick}, {slow})
 
 
-def test_a_cancelled_future_is_dropped_and_its_execution_goes_on(client, http_server):
+def test_a_cancelled_future_is_dropped_and_its_execution_goes_on(client, http_server, eventually):
     http_server.default = RUNNING
     pending = client.execution(E1).future()
     assert eventually(lambda: len(http_server.received) >= 2)
@@ -85,7 +80,7 @@ def test_a_cancelled_future_is_dropped_and_its_execution_goes_on(client, http_se
     assert not [request for request in http_server.received if request.path.endswith("/cancel")]
 
 
-def test_callbacks_are_called_and_one_that_raises_does_not_stop_the_others(client, caplog):
+def test_callbacks_are_called_and_one_that_raises_does_not_stop_the_others(client, caplog, eventually):
     told = []
 
     def fail(_future):
@@ -100,7 +95,7 @@ def test_callbacks_are_called_and_one_that_raises_does_not_stop_the_others(clien
     assert eventually(lambda: "a callback of the future of execution e-1 raised" in caplog.text)
 
 
-def test_a_callback_may_make_the_next_future(client):
+def test_a_callback_may_make_the_next_future(client, eventually):
     chain = []
 
     def go_on(_future):
@@ -125,7 +120,7 @@ def test_a_refusal_is_the_futures_error(client, http_server):
     assert error.execution_id == E1
 
 
-def test_what_a_token_function_raises_is_the_futures_error(make_client, http_server):
+def test_what_a_token_function_raises_is_the_futures_error(make_client, http_server, eventually):
     tokens = iter(["t-1"])
     http_server.default = Answer(401, {})
     client = make_client(auth_token=lambda: next(tokens))
@@ -148,7 +143,7 @@ def test_an_unusable_limit_is_refused(client, timeout):
         client.execution(E1).future(timeout)
 
 
-def test_closing_the_client_fails_its_futures(make_client, http_server):
+def test_closing_the_client_fails_its_futures(make_client, http_server, eventually):
     http_server.default = RUNNING
     client = make_client()
     with client.with_options(timeout=5) as copy:
@@ -164,7 +159,7 @@ def test_closing_the_client_fails_its_futures(make_client, http_server):
     assert eventually(lambda: not waiting_threads())
 
 
-def test_a_nudge_makes_the_next_look_immediate(client, http_server):
+def test_a_nudge_makes_the_next_look_immediate(client, http_server, eventually):
     http_server.queue(Answer(503, {}, {"Retry-After": "60"}))
     pending = client.execution(E1).future()
     assert eventually(lambda: http_server.received)
@@ -196,10 +191,11 @@ def test_in_a_forked_child_the_parents_futures_fail_and_new_ones_work(client, ht
 
 
 @FORKS
+@pytest.mark.soak
 def test_forks_at_any_moment_leave_no_future_unsettled_in_the_child(client):
     """The parent's thread may be anywhere, in the middle of settling one of them too."""
-    exits = []
-    for _ in range(40):
+    count, exits = few(15, of=40), []
+    for _ in range(count):
         pending = [client.execution(E1).future() for _ in range(3)]
         time.sleep(0.0017 * len(exits))
         child = os.fork()
@@ -209,7 +205,7 @@ def test_forks_at_any_moment_leave_no_future_unsettled_in_the_child(client):
         exits.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         for future in pending:
             future.cancel()
-    assert exits == [0] * 40
+    assert exits == [0] * count
 
 
 class Exits:

@@ -15,6 +15,7 @@ import nats
 import pytest
 from support.http import Answer
 from support.jetstream import create_streams
+from support.size import few
 
 from flow_client._core.deadline import Deadline
 from flow_client._nats import hints, loop
@@ -108,14 +109,15 @@ def test_a_hint_before_the_record_is_followed_by_looks_until_it_is_there(client,
     assert len(http_server.received) == 5
 
 
+@pytest.mark.soak
 def test_among_a_thousand_the_one_that_ended_is_looked_at_before_the_others(client, http_server, bus, eventually):
-    ended = set()
+    count, ended = few(300, of=1000), set()
     http_server.handle = lambda request: record(
         request.path.rpartition("/")[2], "completed" if request.path.rpartition("/")[2] in ended else "running"
     )
-    pending = {f"e-{number}": client.execution(f"e-{number}").future() for number in range(1000)}
-    assert eventually(lambda: is_listening(client) and len(hints_of(client)._listener._subscriptions) == 1000, 30)
-    for number in range(990, 1000):
+    pending = {f"e-{number}": client.execution(f"e-{number}").future() for number in range(count)}
+    assert eventually(lambda: is_listening(client) and len(hints_of(client)._listener._subscriptions) == count)
+    for number in range(count - 10, count):
         before = len(http_server.received)
         ended.add(f"e-{number}")
         say(bus, f"e-{number}", "completed")
@@ -128,19 +130,20 @@ def test_among_a_thousand_the_one_that_ended_is_looked_at_before_the_others(clie
         future.cancel()
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 def test_hundreds_of_hints_break_no_bound_and_leave_no_future_out(client, http_server, eventually, nats_server):
     """All of them end at once, and half of them are not heard of."""
-    started, ended = time.monotonic(), threading.Event()
+    count, started, ended = few(120, of=500), time.monotonic(), threading.Event()
     http_server.handle = lambda request: record(
         request.path.rpartition("/")[2], "completed" if ended.is_set() else "running"
     )
-    pending = [client.execution(f"e-{number}").future() for number in range(500)]
-    assert eventually(lambda: is_listening(client) and len(hints_of(client)._listener._subscriptions) == 500, 30)
+    pending = [client.execution(f"e-{number}").future() for number in range(count)]
+    assert eventually(lambda: is_listening(client) and len(hints_of(client)._listener._subscriptions) == count)
     ended.set()
-    asyncio.run(announce(nats_server.url, range(250, 500)))
+    asyncio.run(announce(nats_server.url, range(count // 2, count)))
     done = {future.result(90).execution_id for future in pending}
-    assert len(done) == 500
+    assert len(done) == count
     assert len(http_server.received) <= 50 * (time.monotonic() - started) + 2
 
 
@@ -195,7 +198,7 @@ def test_nats_that_cannot_be_reached_costs_one_line(make_client, refusing_url, h
         assert client.execution("e-1").future().result(SECONDS).status == "completed"
     http_server.default = record("e-1", "running")
     pending = [client.execution("e-1").future() for client in clients]
-    assert eventually(lambda: len(warnings(caplog)) == 2, 30)
+    assert eventually(lambda: len(warnings(caplog)) == 2)
     assert not any(future.done() for future in pending)
     for client in clients:
         client.close()
@@ -273,7 +276,7 @@ def test_with_nats_killed_midway_all_futures_end_and_later_ones_have_hints_again
     done, _ = futures.wait([pending[f"e-{number}"] for number in range(30)], SECONDS)
     assert len(done) == 30
     own_nats.restart()
-    assert eventually(lambda: is_listening(client), SECONDS)
+    assert eventually(lambda: is_listening(client))
     http_server.handle = None
     http_server.queue(NEVER_BY_ITSELF)
     for future in pending.values():

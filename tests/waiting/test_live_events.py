@@ -144,7 +144,7 @@ def test_an_execution_without_events_returns_and_leaves_nothing_behind(client, e
     assert execute(client, pytest.fail).status == "completed"
     assert http_server.received[-1].headers["Prefer"] == "wait=20"
     assert eventually(lambda: background.THREAD_NAME not in [thread.name for thread in threading.enumerate()])
-    assert eventually(lambda: len(bus.consumers("EXEC_EVENTS")) <= before, SECONDS)
+    assert eventually(lambda: len(bus.consumers("EXEC_EVENTS")) <= before)
 
 
 def test_a_callback_may_take_longer_than_nats_is_waited_for(client, execution, nats_server, monkeypatch):
@@ -247,7 +247,7 @@ def test_with_nats_out_of_reach_a_long_execution_is_waited_for_over_http(
 ):
 
     def end():
-        assert eventually(lambda: unshown(caplog), SECONDS)
+        assert eventually(lambda: unshown(caplog))
         execution.end()
 
     threading.Thread(target=end, daemon=True).start()

@@ -8,26 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from pathlib import Path
 
 import pytest
-from support.bus import Bus
 
 from flow_client import worker
 
 TESTS = Path(__file__).parents[1]
 LIMIT = 30
-
-
-@pytest.fixture
-def bus(nats_server):
-    return Bus(nats_server.url)
-
-
-@pytest.fixture
-def execution_id():
-    return str(uuid.uuid4())
 
 
 @pytest.fixture
@@ -39,7 +27,7 @@ def start(nats_server, execution_id):
         settings = {"NATS_URL": nats_server.url, "EXECUTION_ID": execution_id, **environment}
         started.append(
             subprocess.Popen(
-                [sys.executable, "-X", "dev", "-m", "flow_client.worker", handler, *options],
+                [sys.executable, "-W", "default", "-m", "flow_client.worker", handler, *options],
                 env={**os.environ, **{name: value for name, value in settings.items() if value}},
                 cwd=TESTS,
                 stdin=stdin,
@@ -61,13 +49,6 @@ def start(nats_server, execution_id):
 def _finish(process):
     _, stderr = process.communicate(timeout=LIMIT)
     return process.returncode, stderr
-
-
-def _wait_for(condition):
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_worker_takes_the_input_and_leaves_the_output(bus, start, execution_id):
@@ -169,10 +150,10 @@ def test_a_stream_that_fails_is_closed(bus, start, execution_id, handler, kind, 
     assert [event["event_data"] for event in bus.events(execution_id)] == events
 
 
-def test_a_stream_that_is_stopped_is_closed(bus, start, execution_id):
+def test_a_stream_that_is_stopped_is_closed(bus, start, execution_id, eventually):
     bus.put_input(execution_id)
     process = start("support.handlers:stream_for_ever", FLOW_GRACE_SECONDS="0.2")
-    _wait_for(lambda: bus.events(execution_id))
+    assert eventually(lambda: bus.events(execution_id))
     process.send_signal(signal.SIGTERM)
     assert _finish(process)[0] == 0
     assert bus.outputs(execution_id)[0]["error"]["type"] == "Cancelled"
@@ -214,10 +195,10 @@ def test_a_worker_that_crashes_leaves_its_prints_and_where_it_was(bus, start, ex
     assert "in crash" in stderr
 
 
-def test_a_killed_worker_is_followed_at_once(bus, start, execution_id):
+def test_a_killed_worker_is_followed_at_once(bus, start, execution_id, eventually):
     bus.put_input(execution_id, b'{"input_data": "again"}')
     first = start("support.handlers:sleep")
-    _wait_for(lambda: bus.events(execution_id))
+    assert eventually(lambda: bus.events(execution_id))
     first.kill()
     first.wait()
     started = time.monotonic()
@@ -227,10 +208,10 @@ def test_a_killed_worker_is_followed_at_once(bus, start, execution_id):
     assert not bus.input_waits(execution_id)
 
 
-def test_a_frozen_worker_that_wakes_up_stores_no_second_output(bus, start, execution_id):
+def test_a_frozen_worker_that_wakes_up_stores_no_second_output(bus, start, execution_id, eventually):
     bus.put_input(execution_id)
     frozen = start("support.handlers:wait_for_cancel", FLOW_GRACE_SECONDS="10")
-    _wait_for(lambda: bus.events(execution_id))
+    assert eventually(lambda: bus.events(execution_id))
     frozen.send_signal(signal.SIGSTOP)
     assert _finish(start()) == (0, "")
     frozen.send_signal(signal.SIGTERM)
@@ -242,10 +223,10 @@ def test_a_frozen_worker_that_wakes_up_stores_no_second_output(bus, start, execu
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_blocking_handler_is_stopped_after_the_grace_period(bus, start, execution_id, number):
+def test_a_blocking_handler_is_stopped_after_the_grace_period(bus, start, execution_id, number, eventually):
     bus.put_input(execution_id)
     process = start("support.handlers:sleep", FLOW_GRACE_SECONDS="0.3")
-    _wait_for(lambda: bus.events(execution_id))
+    assert eventually(lambda: bus.events(execution_id))
     started = time.monotonic()
     process.send_signal(number)
     code, stderr = _finish(process)
@@ -258,28 +239,30 @@ def test_a_blocking_handler_is_stopped_after_the_grace_period(bus, start, execut
     assert not bus.input_waits(execution_id)
 
 
-def test_a_handler_that_goes_on_all_the_same_is_stopped_again(bus, start, execution_id):
+def test_a_handler_that_goes_on_all_the_same_is_stopped_again(bus, start, execution_id, eventually):
     bus.put_input(execution_id)
     process = start("support.handlers:sleep_stubbornly", FLOW_GRACE_SECONDS="0.3")
-    _wait_for(lambda: bus.events(execution_id))
+    assert eventually(lambda: bus.events(execution_id))
     process.send_signal(signal.SIGTERM)
     assert _finish(process) == (0, "")  # it came to its end by itself
     assert [event["event_data"] for event in bus.events(execution_id)] == ["started", "went on", "went on"]
 
 
-def test_a_handler_that_asks_can_end_in_good_order(bus, start, execution_id):
+def test_a_handler_that_asks_can_end_in_good_order(bus, start, execution_id, eventually):
     bus.put_input(execution_id)
     process = start("support.handlers:wait_for_cancel")
-    _wait_for(lambda: bus.events(execution_id))
+    assert eventually(lambda: bus.events(execution_id))
     process.send_signal(signal.SIGTERM)
     assert _finish(process) == (0, "")
     (output,) = bus.outputs(execution_id)
     assert (output["output"], output["error"]) == ("tidied up", None)
 
 
-def test_a_worker_that_waits_for_its_input_stops_at_once(bus, start, execution_id):
+def test_a_worker_that_waits_for_its_input_stops_at_once(bus, start, execution_id, eventually):
     process = start()
-    _wait_for(lambda: any(execution_id in consumer.config.filter_subject for consumer in bus.consumers()))
+    assert eventually(
+        lambda: any(execution_id in consumer.config.filter_subject for consumer in bus.consumers()), LIMIT
+    )
     started = time.monotonic()
     process.send_signal(signal.SIGTERM)
     code, stderr = _finish(process)
@@ -328,12 +311,12 @@ def test_a_server_that_is_away_has_an_exit_code(execution_id, capsys):
 
 def test_an_output_that_cannot_be_stored_has_an_exit_code(nats_server, bus, execution_id, capsys):
     bus.put_input(execution_id)
-    config = bus._do(lambda js: js.stream_info("EXEC_OUTPUT")).config
-    bus._do(lambda js: js.delete_stream("EXEC_OUTPUT"))
+    config = bus.do(lambda js: js.stream_info("EXEC_OUTPUT")).config
+    bus.do(lambda js: js.delete_stream("EXEC_OUTPUT"))
     try:
         code = worker.run(lambda task: None, execution_id=execution_id, nats_url=nats_server.url)
     finally:
-        bus._do(lambda js: js.add_stream(config))
+        bus.do(lambda js: js.add_stream(config))
     assert code == 74
     assert "could not be stored" in capsys.readouterr().err
     assert bus.input_waits(execution_id)

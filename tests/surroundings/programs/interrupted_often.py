@@ -6,6 +6,7 @@ import faulthandler
 import gc
 import random
 import signal
+import sys
 import threading
 
 import psutil
@@ -13,7 +14,6 @@ from answers import is_right, report
 
 from flow_client import PlatformClient
 
-ROUNDS = 1500
 CALLS = 10
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     files = psutil.Process().num_fds()
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     wrong: list[str] = []
-    interrupts = sum(interrupted(client, number, wrong) for number in range(ROUNDS))
+    interrupts = sum(interrupted(client, number, wrong) for number in range(int(sys.argv[1])))
     usable = sum(is_right(client, f"after-{number}") for number in range(10))
     gc.collect()
     report(
