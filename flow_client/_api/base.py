@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from flow_client._api.mapping import AnswerMapping
 from flow_client._core.log import add_note
+from flow_client._core.timestamps import iso_text
 from flow_client.errors import PlatformExecutionError
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def _as_json(value: Any, form: Callable[[FlowModel], dict[str, Any]]) -> Any:
     if isinstance(value, FlowModel):
         return form(value)
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return iso_text(value)
     if isinstance(value, list) and value and isinstance(value[0], FlowModel):
         return [form(item) for item in value]
     return value

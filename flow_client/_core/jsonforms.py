@@ -24,6 +24,8 @@ from uuid import UUID
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from flow_client._core.timestamps import iso_text
+
 MAX_DEPTH = 500
 """How many lists and objects may be within each other."""
 
@@ -231,13 +233,8 @@ def _utf8(value: bytes | bytearray | memoryview) -> str:
         raise NoFormError("has bytes that are not UTF-8 text; pass them as base64 text") from None
 
 
-def _iso(value: Any) -> str:
-    text: str = value.isoformat()
-    return f"{text[:-6]}Z" if text.endswith("+00:00") else text  # as pydantic writes it in a model
-
-
 def _iso_duration(value: Any) -> Any:
-    return _iso(value) if hasattr(value, "isoformat") else to_jsonable_python(value)
+    return iso_text(value) if hasattr(value, "isoformat") else to_jsonable_python(value)
 
 
 def _decimal(value: Decimal) -> str:
@@ -328,7 +325,7 @@ _FORMS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     ((UUID, Fraction, IPv4Address, IPv4Network, IPv6Address, IPv6Network, UserString), str),
     (Decimal, _decimal),
     (os.PathLike, os.fspath),
-    ((date, time), _iso),
+    ((date, time), iso_text),
     (timedelta, _iso_duration),
     (Mapping, _mapping),  # the client's own models too: as they came
     (BaseModel, _model),

@@ -10,6 +10,7 @@ from nats.js import errors as js_errors
 
 from flow_client._core.log import logger
 from flow_client._nats.driver import TlsMissingError, new_client
+from flow_client._nats.jetstream import WRONG_LAST_SEQUENCE
 from flow_client.errors import (
     BridgeError,
     BridgeTimeoutError,
@@ -39,8 +40,6 @@ MAX_OUTSTANDING_PINGS = 2
 CLOSE_GRACE = 1.0
 
 _MESSAGE_TOO_LARGE = 10054
-# The other one is the answer while a message to the subject is on its way through a cluster.
-_WRONG_SEQUENCE = (10071, 10164)
 
 # All that nats raises.
 FOREIGN = (nats_errors.Error, OSError, asyncio.TimeoutError, ValueError)
@@ -268,7 +267,7 @@ def bridge_error(error: Exception, doing: str) -> BridgeError:
     code = getattr(error, "err_code", None)
     if isinstance(error, nats_errors.MaxPayloadError) or code == _MESSAGE_TOO_LARGE:
         return PayloadTooLargeError(f"{doing}: the message is too large for NATS ({error})")
-    if code in _WRONG_SEQUENCE:
+    if code in WRONG_LAST_SEQUENCE:
         return WrongSequenceError(f"{doing}: {error}")
     if isinstance(error, asyncio.TimeoutError):
         return BridgeTimeoutError(f"{doing}: NATS did not answer in time")

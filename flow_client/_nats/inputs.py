@@ -1,4 +1,4 @@
-"""Taking an execution's input exactly once (contract section 2)."""
+"""Taking an execution's input exactly once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
 from flow_client._nats.connection import ATTEMPT_TIMEOUT
 from flow_client._nats.consumer import ACK_WAIT, Consumer, TakenOverError
+from flow_client._nats.jetstream import INPUT_STREAM
 from flow_client.errors import BridgeTimeoutError, MalformedInputError, PlatformClientError
 
 if TYPE_CHECKING:
     from flow_client._nats.connection import Connection
 
-INPUT_STREAM = "EXEC_INPUT"
 HEARTBEAT_INTERVAL = ACK_WAIT / 3
 SETTLE_TIMEOUT = 30.0
 LEAVE_TIMEOUT = 2.0

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from flow_client._core.deadline import Deadline
     from flow_client._nats.connection import Connection
 
-# The server counts headers as payload, and a message over its limit ends the connection for good.
-HEADER_ALLOWANCE = 512
-
 
 @dataclass(frozen=True)
 class Stored:

@@ -20,13 +20,13 @@ _EXTRA = ("fastapi", "jwt", "uvicorn", *(("tomli",) if sys.version_info < (3, 11
 
 
 def _check_extra() -> None:
-    # Here every way in goes past: python -m, a service, an import of any module.
+    # This runs on every way in: `python -m`, a service, an import of any module.
     missing = [name for name in _EXTRA if find_spec(name) is None]
     if missing:
         raise ModuleNotFoundError(
             f"flow_client.local needs packages that are not installed ({', '.join(missing)}): "
             "pip install 'flow-client[local]'",
-            name=__name__,  # with that, python -m shows the message alone
+            name=__name__,  # so that `python -m` prints only the message
         )
 
 
@@ -34,7 +34,7 @@ _check_extra()
 
 
 def __getattr__(name: str) -> Any:
-    # Workers and services import modules of this package and should not pay for the rest of it.
+    # A service imports single modules of this package and should not have to load the rest.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -21,15 +21,14 @@ _WATCH_SECONDS = 0.5
 
 
 class _Ended(BaseException):
-    """The command was asked to end."""
+    """The command was asked to stop."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a local platform until Ctrl-C or SIGTERM and return the exit code.
+    """Run a local platform until Ctrl-C, SIGTERM or SIGHUP, and return the exit code.
 
     Returns:
-        0 when it was asked to end, 1 when a process of the platform failed, 2 when the manifest or another argument
-        cannot be used.
+        0 if it was asked to stop, 1 if a process of the platform failed, 2 if the manifest or an option is not usable.
     """
     options = _parser().parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -61,16 +60,23 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m flow_client.local", description="Run a local Flow platform.")
-    parser.add_argument("--components", required=True, metavar="FILE", help="the manifest of components, TOML")
-    parser.add_argument("--port", type=int, default=0, help="the API's port (default: one that is free)")
-    parser.add_argument("--store", metavar="DIR", help="keep executions there (default: a temporary folder)")
-    parser.add_argument("--nats-url", metavar="URL", help="use this NATS server (default: start one)")
-    parser.add_argument("--max-workers", type=int, metavar="N", help="how many executions run at a time")
+    parser.add_argument(
+        "--components", required=True, metavar="FILE", help="the manifest: a TOML file that lists the components"
+    )
+    parser.add_argument("--port", type=int, default=0, help="the port of the API (default: any free port)")
+    parser.add_argument("--store", metavar="DIR", help="folder for executions and logs (default: a temporary one)")
+    parser.add_argument("--nats-url", metavar="URL", help="a running NATS server with JetStream (default: start one)")
+    parser.add_argument(
+        "--max-workers",
+        type=int,
+        metavar="N",
+        help="how many executions run at the same time (default: twice the CPUs, at least 4)",
+    )
     return parser
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    # Once is enough: a second Ctrl-C must not interrupt the orderly end of the processes.
+    # A second Ctrl-C must not interrupt the shutdown of the processes.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     raise _Ended

@@ -1,13 +1,13 @@
-"""What can go wrong with the local platform."""
+"""The errors of the local platform."""
 
 
 class LocalPlatformError(RuntimeError):
-    """The local platform could not be started or stopped working. The message has the tail of the log."""
+    """The platform did not start, or one of its processes ended. The message then has the end of that process's log."""
 
 
 class ManifestError(LocalPlatformError):
-    """A manifest is not usable. The message is `FILE:LINE: what is wrong, with which value, and what to do`."""
+    """A manifest is not valid. The message is `FILE:LINE: what is wrong, with which value, and what to do`."""
 
 
 class SettingError(LocalPlatformError):
-    """A value that the platform was given cannot be used; nothing was started with it."""
+    """An argument or option is not usable. No execution was started."""

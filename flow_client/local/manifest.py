@@ -1,4 +1,4 @@
-"""The manifest: which components a local platform has.
+"""The manifest: the components of a local platform.
 
 ```toml
 [[component]]
@@ -22,9 +22,21 @@ import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 
 from flow_client.local.errors import ManifestError
+from flow_client.local.identifiers import ID_PATTERN, PATTERNS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,19 +46,17 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic_core import ErrorDetails
+
 SERVICE = "service"
 KINDS = ("code_block", "workflow", "agent", "transform", SERVICE)
-ID_PATTERN = r"[A-Za-z0-9_-]{1,128}"
-_VERSION_PATTERN = r"[A-Za-z0-9_-]{1,32}(\.[A-Za-z0-9_-]{1,32}){0,7}"
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_HANDLER_PATTERN = rf"{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*"
-_RUN_KEYS = frozenset({"kind", "id", "handler", "env"})
-_SERVICE_KEYS = frozenset({"kind", "id", "version", "skills"})
+_HANDLER = rf"^{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*$"
 
 
 @dataclass(frozen=True)
 class Component:
-    """One component and the manifest's line where it begins."""
+    """One component, and the manifest's line where it begins."""
 
     kind: str
     id: str
@@ -70,11 +80,11 @@ class Manifest:
         return self.path.parent
 
     def find(self, kind: str, component_id: str) -> Component | None:
-        """Return the component of that kind and id that is run, None if there is none."""
+        """Return the component with that kind and id, None if there is none."""
         return next((c for c in self.components if (c.kind, c.id) == (kind, component_id)), None)
 
     def find_service(self, service_id: str, version: str | None = None) -> Component | None:
-        """Return a service: of that version, or the last one listed."""
+        """Return the service with that version, or the last one listed if `version` is None; None if there is none."""
         found = [c for c in self.components if (c.kind, c.id) == (SERVICE, service_id)]
         return next((c for c in reversed(found) if version in (None, c.version)), None)
 
@@ -83,26 +93,87 @@ def load(path: Path | str) -> Manifest:
     """Return the manifest at `path`. No code of a component is run.
 
     Raises:
-        ManifestError: it cannot be read or something in it is wrong; the message names the line.
+        ManifestError: it cannot be read, or something in it is wrong; the message names the line.
     """
     path = Path(path).resolve()
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ManifestError(f"{path}: cannot be read: {exc}") from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise ManifestError(f"{path}:{_decode_error_line(exc, text)}: is not TOML: {exc}") from exc
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestError(f"{path}:{_decode_error_line(error, text)}: is not TOML: {error}") from error
     return _Reader(path, text).manifest(content)
 
 
-def _decode_error_line(exc: tomllib.TOMLDecodeError, text: str) -> int:
-    found = re.search(r"at line (\d+)", str(exc))
+def _decode_error_line(error: tomllib.TOMLDecodeError, text: str) -> int:
+    found = re.search(r"at line (\d+)", str(error))
     return int(found[1]) if found else text.count("\n") + 1
 
 
+def _check_env(env: dict[str, Any]) -> dict[str, Any]:
+    for name, value in env.items():
+        if not re.fullmatch(_NAME, name):
+            raise ValueError(f"env has {name!r}, which cannot be the name of a variable")
+        if not isinstance(value, str) or "\0" in value:
+            raise ValueError(f'env has {name} = {value!r}; it must be a string: write "{value}"')
+    return env
+
+
+def _check_json(skills: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(skills, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"skills cannot be written as JSON: {error}") from error
+    return skills
+
+
+def _read_file(skills: Any, info: ValidationInfo) -> Any:
+    """Return what the file named `skills` says, from the folder that is the validation's context."""
+    if not isinstance(skills, str):
+        return skills
+    try:
+        return json.loads(Path(str(info.context), skills).read_bytes())
+    except OSError as error:
+        raise ValueError(f"skills is {skills!r}, which cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"skills is {skills!r}, which is not a JSON file: {error}") from error
+
+
+def _text(pattern: str, form: str, **more: Any) -> Any:
+    return Field(pattern=pattern, description=f"a string of the form {form}", **more)
+
+
+class _Table(BaseModel):
+    """What every [[component]] has. The description of a field says in messages what it must be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = _text(ID_PATTERN, "letters, digits, _ and -, at most 128")
+
+
+class _Run(_Table):
+    kind: Literal["code_block", "workflow", "agent", "transform"]
+    handler: str = _text(_HANDLER, "module:function")
+    env: Annotated[dict[str, Any], AfterValidator(_check_env)] = Field(
+        {}, description='a table like { NAME = "value" }'
+    )
+
+
+class _Service(_Table):
+    kind: Literal["service"]
+    version: str = _text(PATTERNS["version"], '1.2, without the leading "v"', default="")
+    skills: Annotated[dict[str, Any], BeforeValidator(_read_file), AfterValidator(_check_json)] = Field(
+        None, validate_default=True, description="a table or a file with a JSON object"
+    )
+
+
+_TABLE: TypeAdapter[_Run | _Service] = TypeAdapter(Annotated[_Run | _Service, Field(discriminator="kind")])
+_MODELS: dict[str, type[_Table]] = {kind: _Service if kind == SERVICE else _Run for kind in KINDS}
+
+
 class _Reader:
-    """Checks a parsed manifest. The parser keeps no line numbers, so an error looks its line up in the text."""
+    """Checks a parsed manifest. The parser keeps no line numbers, so an error looks up its line in the text."""
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
@@ -122,65 +193,14 @@ class _Reader:
         return Manifest(self._path, components)
 
     def _component(self, line: int, table: Mapping[str, Any]) -> Component:
-        kind = table.get("kind")
-        if kind not in KINDS:
-            raise self._error(line, "kind", f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
-        allowed = _SERVICE_KEYS if kind == SERVICE else _RUN_KEYS
-        for name in table:
-            if name not in allowed:
-                listed = ", ".join(sorted(allowed))
-                raise self._error(line, name, f"{name!r} is not known for a {kind}; it has {listed}")
-        component_id = self._text(line, table, "id", ID_PATTERN, "letters, digits, _ and -, at most 128")
-        if kind == SERVICE:
-            return Component(
-                kind, component_id, line, version=self._version(line, table), skills=self._skills(line, table)
-            )
-        handler = self._text(line, table, "handler", _HANDLER_PATTERN, "module:function")
-        return Component(kind, component_id, line, handler=handler, env=self._env(line, table))
-
-    def _text(self, line: int, table: Mapping[str, Any], name: str, pattern: str, form: str) -> str:
-        value = table.get(name)
-        if isinstance(value, str) and re.fullmatch(pattern, value):
-            return value
-        if name not in table:
-            raise self._error(line, name, f'{name} is missing; add {name} = "…" ({form})')
-        raise self._error(line, name, f"{name} is {value!r}; it must be a string of the form {form}")
-
-    def _version(self, line: int, table: Mapping[str, Any]) -> str | None:
-        if "version" not in table:
-            return None
-        return self._text(line, table, "version", _VERSION_PATTERN, '1.2, without the leading "v"')
-
-    def _env(self, line: int, table: Mapping[str, Any]) -> dict[str, str]:
-        env = table.get("env", {})
-        if not isinstance(env, dict):
-            raise self._error(line, "env", f'env is {env!r}; it must be a table like {{ NAME = "value" }}')
-        for name, value in env.items():
-            if not re.fullmatch(_NAME, name):
-                raise self._error(line, "env", f"env has {name!r}, which cannot be the name of a variable")
-            if not isinstance(value, str) or "\0" in value:
-                raise self._error(line, "env", f'env has {name} = {value!r}; it must be a string: write "{value}"')
-        return env
-
-    def _skills(self, line: int, table: Mapping[str, Any]) -> dict[str, Any]:
-        skills = table.get("skills")
-        if isinstance(skills, str):
-            skills = self._skills_file(line, skills)
-        if not isinstance(skills, dict):
-            raise self._error(line, "skills", f"skills is {skills!r}; it must be a table or a file with a JSON object")
         try:
-            json.dumps(skills, allow_nan=False)
-        except (TypeError, ValueError) as exc:
-            raise self._error(line, "skills", f"skills cannot be written as JSON: {exc}") from exc
-        return skills
-
-    def _skills_file(self, line: int, name: str) -> Any:
-        try:
-            return json.loads((self._path.parent / name).read_bytes())
-        except OSError as exc:
-            raise self._error(line, "skills", f"skills is {name!r}, which cannot be read: {exc.strerror}") from exc
-        except ValueError as exc:
-            raise self._error(line, "skills", f"skills is {name!r}, which is not a JSON file: {exc}") from exc
+            checked = _TABLE.validate_python(table, context=self._path.parent)
+        except ValidationError as error:
+            # An unknown key first: it is often another key misspelt, which is missing then.
+            first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+            name = str(first["loc"][1]) if len(first["loc"]) > 1 else "kind"
+            raise self._error(line, name, _problem(first, name, table.get("kind"))) from error
+        return Component(line=line, **checked.model_dump(exclude_unset=True))
 
     def _refuse_duplicates(self, components: tuple[Component, ...]) -> None:
         seen: dict[tuple[str, str, str | None], int] = {}
@@ -199,3 +219,16 @@ class _Reader:
         key = re.compile(rf"\s*(?:\[\[?\s*(?:component\s*\.\s*)?)?[\"']?{re.escape(name)}[\"']?\s*[=.\]]")
         found = (number for number in range(start, end) if key.match(self._lines[number - 1]))
         return next(found, start)
+
+
+def _problem(error: ErrorDetails, name: str, kind: Any) -> str:
+    """Return what is wrong with the key `name` of a component of `kind`."""
+    if name == "kind":
+        return f"kind is {kind!r}; it must be one of {', '.join(KINDS)}"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    fields = _MODELS[kind].model_fields
+    if error["type"] == "extra_forbidden":
+        return f"{name!r} is not known for a {kind}; it has {', '.join(sorted(fields))}"
+    found = "missing" if error["type"] == "missing" else repr(error["input"])
+    return f"{name} is {found}; it must be {fields[name].description}"

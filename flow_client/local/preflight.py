@@ -1,4 +1,4 @@
-"""Check, before anything is started, that the platform's port and NATS server can be used."""
+"""Checks of the port and of the NATS server before the platform starts anything."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NATS_PORT = 4222
 
 
 def check_port_is_free(host: str, port: int) -> None:
-    """Raise `SettingError` unless a server can listen there; 0 stands for any port that is free."""
+    """Raise `SettingError` unless a server can listen on the port; 0 means any free port."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except OSError as error:
             raise SettingError(
-                f"port {port} on {host} cannot be used: {error.strerror}; choose another, or 0 for any that is free"
+                f"port {port} on {host} cannot be used: {error.strerror}; choose another one, or 0 for any free port"
             ) from error
 
 
@@ -33,7 +33,9 @@ def check_nats_answers(url: str) -> None:
     except ConfigurationError as error:
         raise SettingError(str(error)) from error
     if not any(_accepts(address) for address in servers.urls):
-        raise SettingError(f"no NATS server answers at {servers}; start one, or leave nats_url out to have one started")
+        raise SettingError(
+            f"no NATS server answers at {servers}; start one, or omit nats_url so that the platform starts one"
+        )
 
 
 def _accepts(url: str) -> bool:

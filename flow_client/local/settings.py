@@ -1,4 +1,4 @@
-"""What the processes of the local platform are told, by their environment: it holds secrets."""
+"""The settings of the platform's processes. They get them in an environment variable, which holds secrets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flow_client.local.errors import SettingError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -15,12 +17,15 @@ VARIABLE = "FLOW_LOCAL_SETTINGS"
 DEFAULT_ORG_ID = "local-org"
 DEFAULT_WORKSPACE_ID = "local-workspace"
 DEFAULT_RING_ID = "ring-1"
+WORKER_GRACE = 8.0
+"""Seconds from a worker's SIGTERM to its SIGKILL: longer than the 5 s that it gives its handler, so that it can still
+report how the handler ended."""
 _WORKERS_AT_LEAST = 4
 _WORKERS_PER_CPU = 2
 
 
 def default_max_workers() -> int:
-    """Return how many executions run at the same time on this machine if nobody says."""
+    """Return how many executions run at the same time on each level unless a number is given."""
     return max(_WORKERS_AT_LEAST, _WORKERS_PER_CPU * (os.cpu_count() or 1))
 
 
@@ -39,7 +44,7 @@ class ServiceSettings:
 
     @property
     def log_folder(self) -> Path:
-        """Where the logs of the executions' workers are."""
+        """The folder of the workers' logs."""
         return Path(self.store) / "logs"
 
     def environment(self) -> dict[str, str]:
@@ -48,5 +53,16 @@ class ServiceSettings:
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> ServiceSettings:
-    """Return the settings that this process was started with."""
-    return ServiceSettings(**json.loads(environ[VARIABLE]))
+    """Return the settings that this process was started with.
+
+    Raises:
+        SettingError: the variable is missing or unusable, since a person started the process and not the platform.
+    """
+    try:
+        return ServiceSettings(**json.loads(environ[VARIABLE]))
+    except (KeyError, TypeError, ValueError):
+        problem = "is not usable" if VARIABLE in environ else "is not set"
+        raise SettingError(
+            f"{VARIABLE} {problem}: only the platform itself starts this process; "
+            "run `python -m flow_client.local --components FILE` instead"
+        ) from None

@@ -1,4 +1,4 @@
-"""The folder where a local platform keeps what it has to know after a restart."""
+"""The folder in which a local platform keeps what it needs after a restart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flow_client.local.errors import LocalPlatformError, SettingError
 
 
 class Store:
-    """A folder of one platform at a time: `folder`, or a temporary one for each time it is opened."""
+    """A folder that one platform at a time uses: `folder`, or a new temporary one each time the store is opened."""
 
     def __init__(self, folder: Path | str | None) -> None:
         self._kept = None if folder is None else Path(folder).resolve()
@@ -21,29 +21,33 @@ class Store:
         self._lock: int | None = None
 
     def open(self) -> Path:
-        """Make the folder if need be, lock it and return it.
+        """Create the folder if it does not exist, lock it and return it.
 
         Raises:
-            SettingError: the folder cannot be made or written to.
-            LocalPlatformError: another platform uses it; JetStream does not notice that itself.
+            SettingError: the folder cannot be created or written to.
+            LocalPlatformError: another platform uses it. JetStream itself would not notice.
         """
         self._folder = self._kept or Path(tempfile.mkdtemp(prefix="flow-local-"))
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise SettingError(f"the store {self._folder} cannot be used: {error.strerror}") from error
+            raise SettingError(
+                f"the store {self._folder} cannot be used: {error.strerror}; choose another folder"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
+        except BlockingIOError as error:
             self._release()
-            raise LocalPlatformError(f"{self._folder} is in use by another platform; give this one another") from exc
+            raise LocalPlatformError(
+                f"the store {self._folder} is in use by another platform; choose another folder"
+            ) from error
         return self._folder
 
     def close(self) -> None:
-        """Unlock the folder, and remove it if it is a temporary one. Can be called twice."""
+        """Unlock the folder, and remove it if it is temporary. Can be called twice."""
         if self._lock is not None:
-            # Unlocked for forks of this process too, which have the same lock and would only hold it.
+            # Forked children share the lock. Closing the file would not release it while one of them is alive.
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             self._release()
         if self._folder is not None and self._kept is None:
@@ -51,7 +55,7 @@ class Store:
         self._folder = None
 
     def signing_key(self) -> str:
-        """Return the key that tokens are signed with, made at first use: tokens outlive a restart."""
+        """Return the key that signs tokens. It is created once, so tokens stay valid after a restart."""
         if self._folder is None:
             raise LocalPlatformError("the store is not open")
         path = self._folder / "signing.key"

@@ -4,7 +4,7 @@ import pytest
 
 from flow_client.local import LocalPlatform, LocalPlatformError, ManifestError
 from flow_client.local.manifest import Component, load
-from flow_client.local.runner.handlers import check_handlers
+from flow_client.local.runner.handler_check import check_handlers
 
 RUN = '[[component]]\nkind = "workflow"\nid = "{id}"\nhandler = "{handler}"\n'
 SERVICE = '[[component]]\nkind = "service"\nid = "search"\n'
@@ -57,7 +57,7 @@ HANDLERS_WRONG = {
     "no module": ("nowhere:f", "importing nowhere raised ModuleNotFoundError"),
     "no function": ("components:bad", "components has no 'bad'"),
     "no method": ("components:Group.bad", r"components has no 'Group\.bad'"),
-    "not callable": ("components:number", "'number' in components is a int, not a function"),
+    "not callable": ("components:number", "'number' in components has type int, not a function"),
     "module raises": ("raises:f", "importing raises raised ZeroDivisionError: division by zero"),
     "module exits": ("exits:f", "importing exits raised SystemExit: 3"),
     "module ends the process": ("dies:f", "ended the process with exit code 4: last words"),

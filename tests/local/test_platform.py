@@ -131,7 +131,7 @@ def test_nats_that_does_not_answer_is_an_error(components):
 
 def test_nats_that_refuses_the_connection_is_an_error(components, nats_server):
     wrong = f"nats://wrong@127.0.0.1:{nats_server.port}"
-    with pytest.raises(SettingError, match=r"did not accept the connection: .*Authorization Violation") as caught:
+    with pytest.raises(SettingError, match=r"cannot connect to the NATS server: .*Authorization Violation") as caught:
         LocalPlatform(components, nats_url=wrong).start()
     assert "\n" not in str(caught.value)
 
@@ -139,7 +139,7 @@ def test_nats_that_refuses_the_connection_is_an_error(components, nats_server):
 def test_nats_without_jetstream_is_an_error(components, tmp_path):
     with NatsServer(tmp_path, settings={"jetstream": False}) as nats_server:
         platform = LocalPlatform(components, nats_url=nats_server.url)
-        with pytest.raises(SettingError, match="has no JetStream"):
+        with pytest.raises(SettingError, match="JetStream is not available"):
             platform.start()
 
 
@@ -335,6 +335,19 @@ def test_command_refuses_an_unusable_argument_in_one_line(command, arguments, sa
     error = process.stderr.read()
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("settings", [None, "{", "[]", '{"unknown": 1}'])
+@pytest.mark.parametrize("service", ["api", "runner"])
+def test_service_that_was_started_by_hand_says_so_in_one_line(service, settings):
+    environment = {name: value for name, value in os.environ.items() if name != "FLOW_LOCAL_SETTINGS"}
+    if settings is not None:
+        environment["FLOW_LOCAL_SETTINGS"] = settings
+    command = [sys.executable, "-m", f"flow_client.local.{service}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "run `python -m flow_client.local --components FILE` instead" in line
 
 
 def test_command_refuses_a_port_in_use_in_one_line(command, platform):

@@ -26,9 +26,10 @@ from flow_client._nats.connection import (
     read_error,
 )
 from flow_client._nats.driver import TlsMissingError, new_client
+from flow_client._nats.jetstream import HEADER_ALLOWANCE
 from flow_client._nats.outbox.publication import DoubtError, read_answer
 from flow_client._nats.outbox.queries import LOOK, ask
-from flow_client._nats.store import HEADER_ALLOWANCE, read_last, read_next, stream_of
+from flow_client._nats.store import read_last, read_next, stream_of
 from flow_client.errors import BridgeError, PayloadTooLargeError
 
 if TYPE_CHECKING:

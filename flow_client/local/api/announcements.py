@@ -1,4 +1,4 @@
-"""Publish how executions ended, for those who follow their events."""
+"""Publish the status of executions that have ended, for everyone who follows their events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nats.js.api import Header
 
 from flow_client._api._generated.operations import EXECUTION_STATUS_UPDATE_SUBJECT
-from flow_client.local.api.consuming import consume
+from flow_client.local.api.consumer import consume
 from flow_client.local.state.records import BUCKET_STREAM, CHANGES_SUBJECT, Record, now
 
 if TYPE_CHECKING:
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class Announcements:
-    """A consumer of the records' changes that all API processes share.
+    """A consumer of the records' changes, shared by all API processes.
 
-    The bucket of records is a stream: a terminal record is delivered until its status is published, whatever ends the
-    process that changed the record, or one that is about to publish. The stream drops a repeated publication.
+    The bucket of records is a stream. A terminal record is delivered until its status is published, even if the process
+    that changed the record dies, or the one that publishes. The status stream drops repetitions.
     """
 
     def __init__(self, js: JetStreamContext) -> None:
         self._js = js
 
     async def start(self) -> None:
-        """Begin to consume, from the first change that was never handled."""
+        """Start to consume, at the first change that has not been handled."""
         await consume(self._js, BUCKET_STREAM, CHANGES_SUBJECT, self._on_change)
 
     async def _on_change(self, message: Msg) -> None:
@@ -38,7 +38,7 @@ class Announcements:
 
 
 async def announce(js: JetStreamContext, record: Record, occasion: str) -> None:
-    """Publish a record's status, once for each `occasion`."""
+    """Publish a record's status, once per `occasion`."""
     await js.publish(
         EXECUTION_STATUS_UPDATE_SUBJECT.format(execution_id=record.execution_id),
         json.dumps({"execution_id": record.execution_id, "status": record.status, "timestamp": now()}).encode(),

@@ -16,36 +16,39 @@ from flow_client.local.api import problems
 from flow_client.local.api.auth import Authentication
 from flow_client.local.api.engine import Engine
 from flow_client.local.api.submission import Submission
+from flow_client.local.identifiers import ID_PATTERN, PATTERNS
 from flow_client.local.manifest import Manifest
 from flow_client.local.settings import ServiceSettings
 from flow_client.local.state.dispatch import LEVELS
 from flow_client.local.state.records import Record
 
 MAX_WAIT = 30.0
+"""The most seconds that `Prefer: wait` holds a request."""
 MAX_TIMEOUT = 7 * 24 * 3600.0
+"""The longest `timeout_seconds` of an execution."""
 INLINE_TIMEOUT = 300.0
-# The runner ends an execution at its time limit; the answer waits a little for that to be recorded.
+"""Seconds that an inline call may take."""
 _INLINE_MARGIN = 30.0
-_PATTERNS = {p.name: p.pattern for operation in operations.OPERATIONS for p in operation.path_parameters}
+"""Seconds that an inline call waits beyond its limit, in which the runner ends the execution and records that."""
 
-Id = Annotated[str, Path(pattern=_PATTERNS["execution_id"])]
-Version = Annotated[str, Path(pattern=_PATTERNS["version"])]
+Id = Annotated[str, Path(pattern=ID_PATTERN)]
+Version = Annotated[str, Path(pattern=PATTERNS["version"])]
 
 
 @dataclass
 class Caller:
-    """What a request's headers and token say beside its body."""
+    """What a request's headers and token say."""
 
     request: Request
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None
     billing_txn_id: Annotated[str | None, Header(alias="X-Parent-Billing-Txn-Id")] = None
 
     def submission(self, **what: Any) -> Submission:
-        """Return the request to run a component, on the account of this caller."""
+        """Return this caller's request to run a component."""
         claims = self.request.state.claims
         if claims.level >= LEVELS:
             message = (
-                f"Executions can be nested {LEVELS} levels deep here; {what['component_id']!r} would be one deeper."
+                f"Executions can be nested {LEVELS} levels deep; {what['component_id']!r} would be one level deeper."
             )
             raise HTTPException(422, message)
         return Submission(
@@ -64,7 +67,7 @@ SubmitRequest = models.CodeBlockExecutionRequest | models.WorkflowExecutionReque
 
 
 class Api:
-    """The endpoints, one for each operation and named like it."""
+    """The endpoints: one method for each operation, with the same name."""
 
     def __init__(self, engine: Engine, manifest: Manifest, settings: ServiceSettings) -> None:
         self._engine = engine
@@ -92,7 +95,7 @@ class Api:
     async def get_execution_status(
         self, execution_id: Id, request: Request, prefer: Annotated[str | None, Header()] = None
     ) -> Response:
-        """Read the status record of an execution, at once or after it has changed."""
+        """Read an execution's record, at once or when its status changes."""
         record = await self._record(execution_id, request)
         seconds = _preferred_wait(prefer)
         if seconds is None:
@@ -102,14 +105,14 @@ class Api:
         return _json(await self._engine.describe(record), headers={"Preference-Applied": "wait"})
 
     async def cancel_execution(self, execution_id: Id, request: Request) -> Response:
-        """Cancel an execution that has not ended."""
+        """Cancel an execution unless it has ended."""
         record = await self._engine.cancel(await self._record(execution_id, request))
         return _json({"execution_id": record.execution_id, "status": record.status})
 
     async def execute_agent(self, agent_id: Id, body: models.AgentCallRequest, caller: CallerArgument) -> Response:
-        """Run an agent and answer with its output."""
+        """Run an agent and return its output."""
         if body.execution_mode != "inline":
-            message = f"is {body.execution_mode!r}; only 'inline' is executed here, submit an execution instead"
+            message = f"is {body.execution_mode!r}, but only 'inline' is supported; submit an execution instead"
             raise problems.invalid(("body", "execution_mode"), message)
         result = await self._run_inline("agent", agent_id, body, caller)
         return _json({name: result[name] for name in ("output", "usage", "messages")})
@@ -117,7 +120,7 @@ class Api:
     async def execute_transform(
         self, transform_id: Id, body: models.TransformCallRequest, caller: CallerArgument
     ) -> Response:
-        """Run a transform and answer with its result."""
+        """Run a transform and return its result."""
         result = await self._run_inline("transform", transform_id, body, caller)
         return _json(result["output"])
 
@@ -134,10 +137,10 @@ class Api:
     ) -> Response:
         self._require(kind, component_id)
         if body.ring_id != self._settings.ring_id:
-            message = f"is {body.ring_id!r}, which has no runner; the ring here is {self._settings.ring_id!r}"
+            message = f"is {body.ring_id!r}, which has no runner; this platform's ring is {self._settings.ring_id!r}"
             raise problems.invalid(("body", "ring_id"), message)
         if body.timeout_seconds > MAX_TIMEOUT:
-            message = f"is {body.timeout_seconds:g}; at most {MAX_TIMEOUT:g} seconds are possible here"
+            message = f"is {body.timeout_seconds:g}; the maximum is {MAX_TIMEOUT:g} seconds"
             raise problems.invalid(("body", "timeout_seconds"), message)
         submission = caller.submission(
             kind=kind,
@@ -176,7 +179,7 @@ class Api:
         result = await self._engine.describe(record)
         if record.status == "completed":
             return result
-        # Not a 5xx: clients send those again, and the same idempotency key can only bring the same failure.
+        # Not a 5xx, since clients retry those, and the same idempotency key leads to the same failure.
         message = f"{kind} {component_id!r} ended as {record.status}"
         detail = {"message": message, "execution_id": record.execution_id, "error": result["error"]}
         raise HTTPException(422, detail)
@@ -227,7 +230,7 @@ def _add_route(app: FastAPI, operation: Operation[Any], endpoint: Callable[..., 
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    # What a worker has stored is answered whatever Python reads: half an emoji, NaN, hundreds of levels.
+    # Whatever a worker stored is returned if Python can read it: lone surrogates, NaN, hundreds of levels.
     return Response(json.dumps(content, separators=(",", ":")), status, headers, "application/json")
 
 

@@ -1,4 +1,4 @@
-"""Who may ask: every request's token against the organisation and workspace in its path."""
+"""Authentication: every request's token is checked against the organisation and workspace in its path."""
 
 from typing import Any
 
@@ -10,31 +10,33 @@ _SCHEME = "Bearer "
 
 
 class Authentication:
-    """A FastAPI dependency of all operations; it leaves the token's claims in `request.state.claims`."""
+    """A FastAPI dependency of all operations. It puts the token's claims into `request.state.claims`."""
 
     def __init__(self, signing_key: str) -> None:
         self._key = signing_key
 
     async def __call__(self, request: Request) -> None:
-        """Refuse a request without a valid token with 401, another organisation or workspace with 404."""
+        """Answer 401 unless the token is valid, and 404 if the path names another organisation or workspace."""
         header = request.headers.get("authorization", "")
         if not header.startswith(_SCHEME):
             raise _unauthorized("The header Authorization: Bearer <token> is missing.")
         try:
             claims = tokens.verify(self._key, header[len(_SCHEME) :].strip())
-        except tokens.TokenError as exc:
-            raise _unauthorized(str(exc)) from exc
+        except tokens.TokenError as error:
+            raise _unauthorized(str(error)) from error
         self._check_path(request.path_params, claims)
         request.state.claims = claims
         if claims.is_due_for_renewal:
             request.state.renewed_token = tokens.renew(self._key, claims)
 
     def _check_path(self, path: dict[str, Any], claims: tokens.Claims) -> None:
-        # 404 and not 403: whether somebody else's organisation exists is not the caller's to know.
+        # 404 and not 403: a caller must not learn which other organisations exist.
         if path.get("org_id", claims.org_id) != claims.org_id:
-            raise HTTPException(404, f"There is no organisation {path['org_id']!r} for this token.")
+            raise HTTPException(404, f"There is no organisation {path['org_id']!r}, or the token is not valid for it.")
         if path.get("workspace_id", claims.workspace_id) != claims.workspace_id:
-            raise HTTPException(404, f"There is no workspace {path['workspace_id']!r} for this token.")
+            raise HTTPException(
+                404, f"There is no workspace {path['workspace_id']!r}, or the token is not valid for it."
+            )
 
 
 def _unauthorized(detail: str) -> HTTPException:

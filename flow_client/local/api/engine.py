@@ -1,4 +1,4 @@
-"""The engine of the local platform's API: executions on JetStream, which is its only store."""
+"""What the API does with executions. JetStream is its only store."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.js import JetStreamContext
 
-# A request is better refused with 503, and sent again, than held through an outage.
 STORE_TIMEOUT = 2.0
+"""Seconds for each request to JetStream. During an outage clients get a 503 and try again, rather than hang."""
 _OUTPUT_FIELDS = ("output", "error", "usage", "messages", "state")
 
 
 class Engine:
-    """What the API does with executions. Use `Engine.start()`."""
+    """Submits, reads, awaits and cancels executions. Use `Engine.start()`."""
 
     def __init__(
         self, js: JetStreamContext, executions: Executions, submissions: Submissions, logs: RunnersLogs
@@ -36,7 +36,7 @@ class Engine:
 
     @classmethod
     async def start(cls, connection: Client) -> Engine:
-        """Return an engine on the streams and buckets at `connection`; those that are missing are created."""
+        """Return an engine that uses the server at `connection`; missing streams and buckets are created."""
         js = connection.jetstream(timeout=STORE_TIMEOUT)
         await ensure_streams(js)
         executions = await Executions.open(js)
@@ -48,7 +48,7 @@ class Engine:
         return engine
 
     async def submit(self, submission: Submission) -> Accepted:
-        """Start an execution; see `Submissions.submit`."""
+        """Start an execution: see `Submissions.submit`."""
         return await self._submissions.submit(submission)
 
     async def find(self, execution_id: str) -> Record | None:
@@ -56,17 +56,17 @@ class Engine:
         return await self._executions.find(execution_id)
 
     async def wait_for_change(self, record: Record, seconds: float) -> Record:
-        """Return the record when its status is another than in `record`, or as it is after `seconds`."""
+        """Return the record once its status differs from that in `record`, or as it is after `seconds`."""
         known = record.status
         changed = await self._changes.wait(record.execution_id, lambda current: current.status != known, seconds)
         return changed or record
 
     async def wait_for_end(self, record: Record, seconds: float) -> Record:
-        """Return the record when it is terminal, or as it is after `seconds`."""
+        """Return the record once it is terminal, or as it is after `seconds`."""
         return await self._changes.wait(record.execution_id, lambda current: current.is_terminal, seconds) or record
 
     async def cancel(self, record: Record) -> Record:
-        """Mark an execution that has not ended as cancelled; its runner stops the worker."""
+        """Mark an execution as cancelled unless it has ended; its runner then stops the worker."""
         error: dict[str, object] = {"type": "ExecutionCancelled", "message": "The execution was cancelled."}
         log = "" if record.is_terminal else await self._logs.tail(record)
         cancelled = await self._executions.change(
@@ -75,13 +75,13 @@ class Engine:
         return cancelled or record
 
     async def describe(self, record: Record) -> dict[str, Any]:
-        """Return a record as the API gives it, with its output."""
+        """Return the API's answer for a record, with its output."""
         result = dict.fromkeys(_OUTPUT_FIELDS) | {"error": record.error}
         if record.output_sequence is not None:
             message = await self._js.get_msg(OUTPUT_STREAM, seq=record.output_sequence, direct=True)
             stored = jsontext.decode(message.data or b"{}")
             result = {name: stored.get(name) for name in _OUTPUT_FIELDS}
-        # Workers may report any JSON as an error; only an object has room for the log.
+        # A worker may report any JSON value as its error; the log can only be added to an object.
         if record.log is not None and isinstance(result["error"], dict):
             result["error"] = {**result["error"], "log": record.log}
         return {

@@ -1,4 +1,4 @@
-"""Accept executions, each at most once per idempotency key."""
+"""Accepts executions, at most one for each idempotency key."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nats.js.errors import KeyWrongLastSequenceError
 
 from flow_client._api._generated.operations import EXECUTION_INPUT_SUBJECT
+from flow_client._nats.jetstream import HEADER_ALLOWANCE
 from flow_client.local.state import dispatch
 from flow_client.local.state.records import Record, now
 
@@ -23,26 +24,26 @@ if TYPE_CHECKING:
 
 _BUCKET = "IDEMPOTENCY"
 _KEY_LIFETIME = 24 * 3600.0
-_HEADER_ROOM = 512
+"""Seconds for which an idempotency key is remembered."""
 
 
 class KeyReusedError(ValueError):
-    """An idempotency key came back with another request."""
+    """An idempotency key was used again for a different request."""
 
 
 class InputTooLargeError(ValueError):
-    """An input is larger than NATS takes."""
+    """An input does not fit into a NATS message."""
 
 
 class InputNotJsonError(ValueError):
-    """An input has a number that JSON has no form for."""
+    """An input contains a number that JSON cannot express."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A request to run a component. `body` is the request as it came, `path` where it came to.
+    """A request to run a component. `path` and `body` are those of the HTTP request.
 
-    `dispatch` says what `level` is.
+    `level` is how deep the execution is nested; see `flow_client.local.state.dispatch`.
     """
 
     org_id: str
@@ -61,7 +62,7 @@ class Submission:
     billing_txn_id: str | None = None
 
     def record(self, execution_id: str) -> Record:
-        """Return the record that the execution begins with."""
+        """Return the first record of the execution."""
         return Record(
             execution_id=execution_id,
             org_id=self.org_id,
@@ -77,10 +78,10 @@ class Submission:
         )
 
     def input_message(self) -> bytes:
-        """Return the message that the worker takes its input from.
+        """Return the message that brings the worker its input.
 
         Raises:
-            InputNotJsonError: there is NaN or an infinity in it.
+            InputNotJsonError: it contains NaN or an infinity.
         """
         message = {
             "input_data": self.input_data,
@@ -91,22 +92,22 @@ class Submission:
         }
         try:
             return json.dumps(message, allow_nan=False).encode()
-        except ValueError as exc:
-            raise InputNotJsonError(f"The input is not JSON: {exc}") from exc
+        except ValueError as error:
+            raise InputNotJsonError(f"The input is not valid JSON: {error}") from error
 
     def claim_key(self) -> str:
-        """Return the name under which the idempotency key is kept: nobody else's key can collide with it."""
+        """Return the name under which the idempotency key is stored. Each workspace and path has its own keys."""
         parts = (self.org_id, self.workspace_id, self.path, self.idempotency_key)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def fingerprint(self) -> str:
-        """Return what tells this request's body from another one."""
+        """Return a hash of the request's body."""
         return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The execution of a submission, and whether an earlier one with the same idempotency key had started it."""
+    """The execution of a submission. `is_replay` says that an earlier request with the same key had created it."""
 
     record: Record
     is_replay: bool
@@ -115,8 +116,8 @@ class Accepted:
 class Submissions:
     """Turns submissions into executions.
 
-    The execution's id is fixed by the first write; every later step can be repeated without effect. A caller that
-    repeats a request therefore completes what a killed API process left half done, and starts nothing twice.
+    The first write fixes the execution's id, and every later step can safely be repeated. So a client that repeats a
+    request completes what a killed API process left half done, and starts nothing twice.
     """
 
     def __init__(self, connection: Client, js: JetStreamContext, executions: Executions, claims: KeyValue) -> None:
@@ -127,23 +128,24 @@ class Submissions:
 
     @classmethod
     async def open(cls, connection: Client, js: JetStreamContext, executions: Executions) -> Submissions:
-        """Return the submissions on their bucket and work queue, which are created if there are none."""
+        """Return the submissions; create their bucket and work queue if they do not exist."""
         await dispatch.ensure_dispatch(js)
         claims = await js.create_key_value(bucket=_BUCKET, ttl=_KEY_LIFETIME, direct=True)
         return cls(connection, js, executions, claims)
 
     async def submit(self, submission: Submission) -> Accepted:
-        """Start the execution, or take up the one that the same idempotency key started.
+        """Start the execution, or continue with the one that has the same idempotency key.
 
         Raises:
-            InputNotJsonError: the input is not JSON.
+            InputNotJsonError: the input is not valid JSON.
             InputTooLargeError: the input does not fit into a NATS message.
-            KeyReusedError: the key came with another body before.
+            KeyReusedError: the key was used with a different body before.
         """
         message = submission.input_message()
-        if len(message) > self._connection.max_payload - _HEADER_ROOM:
+        if len(message) > self._connection.max_payload - HEADER_ALLOWANCE:
             raise InputTooLargeError(
-                f"The input has {len(message)} bytes as a message; NATS takes {self._connection.max_payload}."
+                f"The input is too large: it makes a message of {len(message)} bytes, and NATS allows "
+                f"{self._connection.max_payload - HEADER_ALLOWANCE}. Pass the name of a file or object instead."
             )
         record = submission.record(await self._claim(submission))
         is_replay = not await self._executions.create(record)
@@ -169,7 +171,7 @@ class Submissions:
         entry = await self._claims.get(key)
         claim: dict[str, str] = json.loads(entry.value or b"")
         if claim["fingerprint"] != fingerprint:
-            raise KeyReusedError("This Idempotency-Key was used for a request with another body.")
+            raise KeyReusedError("This Idempotency-Key was used for a request with a different body; use a new key.")
         return claim
 
     async def _enqueue(self, record: Record, message: bytes) -> Record:

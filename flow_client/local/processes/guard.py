@@ -1,13 +1,13 @@
-"""Run a command that must not outlive the process that asked for it.
+"""Runs a command that must not outlive the process that started it.
 
     python -I -S guard.py PARENT_PID GRACE ORPHAN_GRACE COMMAND [ARGUMENT…]
 
-The command gets a process group of its own. The whole group is ended, with SIGTERM and GRACE seconds later with
-SIGKILL, on SIGTERM, SIGINT or SIGHUP, and without grace on SIGQUIT. When this guard's standard input closes or its
-parent is no longer PARENT_PID, the grace is ORPHAN_GRACE. A grace of 0 is SIGKILL at once. When the command exits,
-what is left of its group is killed and the guard exits with the same code, 128 + N for signal N.
+The command gets its own process group. On SIGTERM, SIGINT or SIGHUP the guard ends the whole group: with SIGTERM,
+and GRACE seconds later with SIGKILL. On SIGQUIT it sends SIGKILL at once. When the guard's standard input is closed, or
+its parent is no longer PARENT_PID, the grace is ORPHAN_GRACE. A grace of 0 means SIGKILL at once. When the command
+exits, the guard kills what is left of the group and exits with the same code, 128 + N for signal N.
 
-Run as a script and importing only what starts in milliseconds: every execution pays for it.
+It runs as a script and only imports what loads in milliseconds, because every execution starts one.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _COMMAND_NOT_FOUND = 127
 
 
 class Guard:
-    """The parent's side: the command's process group and the reasons to end it."""
+    """Watches the command, and ends its process group when there is a reason to."""
 
     def __init__(self, parent: int, grace: float, orphan_grace: float) -> None:
         self._parent = parent
@@ -37,7 +37,7 @@ class Guard:
         self._child = 0
 
     def run(self, command: list[str]) -> int:
-        """Run `command` to its end and return its exit code."""
+        """Run `command` until it ends and return its exit code."""
         wakeup = self._listen()
         self._child = _spawn(command)
         status = self._watch(wakeup)
@@ -85,7 +85,7 @@ class Guard:
         return _exit_code(wait_status) if pid else None
 
     def _signal_group(self, number: int) -> None:
-        # macOS refuses to signal a group of which only the dead leader is left.
+        # macOS refuses to signal a group in which only the dead leader is left.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child, number)
 
@@ -97,13 +97,13 @@ def _exit_code(wait_status: int) -> int:
 
 def _spawn(command: list[str]) -> int:
     guard = os.getpid()
-    # A signal between fork and exec would be spent on the guard's handlers, which the command does not have.
+    # A signal between fork and exec would go to the guard's handlers, and the command would never see it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     child = os.fork()
     if child == 0:
         _exec(command, guard)
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.setpgid(child, child)  # in both processes: whoever is first, the group exists from here on
+        os.setpgid(child, child)  # in both processes, so that the group exists from here on whichever is first
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
     return child
 
@@ -118,15 +118,15 @@ def _exec(command: list[str], guard: int) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
-    except BaseException as exc:  # noqa: BLE001 - nothing may go on in the forked copy of the guard
-        os.write(2, f"{command[0]}: {exc}\n".encode())
+    except BaseException as error:  # noqa: BLE001 - the forked copy of the guard must not continue
+        os.write(2, f"{command[0]}: {error}\n".encode())
         os._exit(_COMMAND_NOT_FOUND)
 
 
 def _die_with_the_guard(guard: int) -> None:
     if sys.platform != "linux":
         return
-    import ctypes  # noqa: PLC0415 - only Linux has use for it
+    import ctypes  # noqa: PLC0415 - only used on Linux
 
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nats.js.api import DeliverPolicy
 
 from flow_client.local.state import records
+from flow_client.local.state.streams import execution_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,22 +20,23 @@ if TYPE_CHECKING:
 
     from flow_client.local.state.records import Executions, Record
 
-_LOOK_AGAIN = 5.0
+_POLL_SECONDS = 5.0
+"""A watch that is set up again after an outage can miss a change, so a waiter also reads the record this often."""
 
 
 class Changes:
-    """Wakes those who wait for an execution, from one watch on the bucket for all of them."""
+    """Lets callers wait for a record to change. One watch on the bucket serves all of them."""
 
     def __init__(self, executions: Executions) -> None:
         self._executions = executions
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def start(self, js: JetStreamContext) -> None:
-        """Begin to watch."""
+        """Start the watch."""
         await watch(js, self._wake)
 
     async def wait(self, execution_id: str, is_over: Callable[[Record], bool], seconds: float) -> Record | None:
-        """Return the record as soon as `is_over` says so, or as it is after `seconds`; None without a record."""
+        """Return the record once `is_over(record)` is true, or as it is after `seconds`; None if there is no record."""
         deadline = time.monotonic() + seconds
         event = asyncio.Event()
         self._waiting[execution_id].add(event)
@@ -45,8 +47,7 @@ class Changes:
                 left = deadline - time.monotonic()
                 if record is None or is_over(record) or left <= 0:
                     return record
-                # A watch that is set up anew after an outage can miss a change: look again now and then.
-                await _wait_for(event, min(left, _LOOK_AGAIN))
+                await _wait_for(event, min(left, _POLL_SECONDS))
         finally:
             self._forget(execution_id, event)
 
@@ -61,7 +62,7 @@ class Changes:
 
 
 async def watch(js: JetStreamContext, callback: Callable[[Msg], object]) -> None:
-    """Call the coroutine function `callback` with every change of a record from now on."""
+    """Call the coroutine function `callback` with every change to any record from now on."""
     await js.subscribe(
         records.CHANGES_SUBJECT,
         stream=records.BUCKET_STREAM,
@@ -69,11 +70,6 @@ async def watch(js: JetStreamContext, callback: Callable[[Msg], object]) -> None
         ordered_consumer=True,
         deliver_policy=DeliverPolicy.NEW,
     )
-
-
-def execution_id_of(message: Msg) -> str:
-    """Return the execution that a message is about: the last token of its subject, everywhere."""
-    return message.subject.rpartition(".")[2]
 
 
 async def _wait_for(event: asyncio.Event, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The NATS connection of a service of the local platform."""
+"""The NATS connection of the API and of the runner."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _logger = logging.getLogger(__name__)
 
 
 async def connect(url: str, name: str) -> Client:
-    """Connect to the server or comma-separated servers at `url`; outages after that are waited out for ever.
+    """Connect to the server or the comma-separated servers at `url`. Later outages are waited out, however long.
 
     Raises:
-        SettingError: no server accepted the connection, or the one that did has no JetStream.
+        SettingError: no server accepted the connection, or JetStream is not enabled on the one that did.
     """
     reasons: dict[str, None] = {}
 
@@ -41,13 +41,15 @@ async def connect(url: str, name: str) -> Client:
         reconnect_time_wait=_RECONNECT_WAIT,
     )
     try:
-        # connect() itself goes on for minutes when nobody answers.
+        # Without this limit connect() keeps trying for minutes when no server answers.
         connection = await asyncio.wait_for(connecting, CONNECT_TIMEOUT)
     except asyncio.TimeoutError as error:
-        said = "; ".join(reasons) or "no answer"
-        raise SettingError(f"the NATS server did not accept the connection: {said}") from error
+        said = "; ".join(reasons) or f"no answer within {CONNECT_TIMEOUT:g} s"
+        raise SettingError(f"cannot connect to the NATS server: {said}") from error
     try:
         await connection.jetstream().account_info()
     except (NoRespondersError, APIError) as error:
-        raise SettingError(f"the NATS server has no JetStream for this connection: {error}") from error
+        raise SettingError(
+            f"JetStream is not available on the NATS server: {error}; enable it there, for this account"
+        ) from error
     return connection

@@ -1,15 +1,14 @@
-"""What workers print: files of the runner that started them. Their ends go into records that did not complete."""
+"""The logs of workers: files of the runner that started them. The API asks for a log's end over NATS."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import nats.errors
 
-from flow_client.local.manifest import ID_PATTERN
+from flow_client.local.identifiers import is_id
 from flow_client.local.processes.guarded import tail
-from flow_client.local.state.changes import execution_id_of
+from flow_client.local.state.streams import execution_id_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,45 +19,47 @@ if TYPE_CHECKING:
     from flow_client.local.state.records import Record
 
 TAIL_BYTES = 8192
+"""How much of a log goes into the record of an execution that did not complete."""
 ANSWER_TIMEOUT = 2.0
+"""Seconds that the runner has to answer."""
 _SUBJECT = "flow.local.log.{execution_id}"
 
 
 class LogFolder:
-    """The folder of a runner with a file for each execution, to which all of its workers have printed."""
+    """A runner's folder with one file for each execution, shared by all workers of that execution."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def file(self, execution_id: str) -> Path:
-        """Return the file of an execution, which may not exist."""
+        """Return the path of an execution's log; the file may not exist."""
         return self._folder / f"{execution_id}.log"
 
     def tail(self, execution_id: str) -> str:
-        """Return the end of what an execution's workers have printed so far."""
+        """Return the end of an execution's log, "" if there is none."""
         file = self.file(execution_id)
         return tail(file, TAIL_BYTES) if file.exists() else ""
 
     async def serve(self, connection: Client) -> None:
-        """Answer those who ask for an execution whose file is here. The other runners keep silent."""
+        """Answer requests for the logs that are in this folder; for others this runner stays silent."""
 
         async def answer(message: Msg) -> None:
             execution_id = execution_id_of(message)
-            # Anybody on NATS may ask, and an absolute path would lead out of the folder.
-            if re.fullmatch(ID_PATTERN, execution_id) and self.file(execution_id).exists():
+            # Anyone on NATS may ask, and a path instead of an id could lead out of the folder.
+            if is_id(execution_id) and self.file(execution_id).exists():
                 await message.respond(self.tail(execution_id).encode())
 
         await connection.subscribe(_SUBJECT.format(execution_id="*"), cb=answer)
 
 
 class RunnersLogs:
-    """The logs of all runners, wherever these are."""
+    """The logs of all runners, wherever they are."""
 
     def __init__(self, connection: Client) -> None:
         self._connection = connection
 
     async def tail(self, record: Record) -> str:
-        """Return the end of what an execution's workers have printed; "" if there were none or their runner is gone."""
+        """Return the end of an execution's log; "" if no worker was started or its runner is gone."""
         if record.deliveries == 0:
             return ""
         subject = _SUBJECT.format(execution_id=record.execution_id)

@@ -1,16 +1,17 @@
-"""The records of executions: a key-value bucket, changed by compare-and-set."""
+"""The records of executions, kept in a key-value bucket and changed by compare-and-set."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 
 from flow_client._api.base import TERMINAL_STATUSES
+from flow_client._core.timestamps import iso_text, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +29,8 @@ _ORDER = ("pending", "queued", "running")
 class Record:
     """What the platform knows about an execution.
 
-    Its output stays in the output stream, at `output_sequence`. `log` is the end of what its workers printed, if it did
-    not complete.
+    The output itself stays in the output stream, at `output_sequence`. `log` is the end of the workers' log if the
+    execution did not complete.
     """
 
     execution_id: str
@@ -54,21 +55,21 @@ class Record:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the execution has ended; its record does not change any more."""
+        """Whether the execution has ended. A terminal record never changes."""
         return self.status in TERMINAL_STATUSES
 
     def with_status(self, status: str, **changes: object) -> Record:
-        """Return the record at `status` with other fields changed; an earlier status than it has is not taken."""
+        """Return the record with `status` and other fields changed. The status never goes back to an earlier one."""
         if status in _ORDER and self.status in _ORDER and _ORDER.index(status) < _ORDER.index(self.status):
             status = self.status
         return dataclasses.replace(self, status=status, **changes)  # type: ignore[arg-type]
 
     def ended(self, status: str, **changes: object) -> Record:
-        """Return the record at the terminal `status`, ended now unless `changes` say when."""
+        """Return the record with the terminal `status`, finished now unless `changes` has `finished_at`."""
         return self.with_status(status, **{"finished_at": now(), **changes})
 
     def to_bytes(self) -> bytes:
-        """Return the record as it is stored."""
+        """Return the record in the form in which it is stored."""
         return json.dumps(dataclasses.asdict(self)).encode()
 
     @classmethod
@@ -78,28 +79,28 @@ class Record:
 
 
 def now() -> str:
-    """Return the time in UTC, as records have it."""
-    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+    """Return the current time in the form that records use."""
+    return iso_text(utc_now())
 
 
 def moment(text: str) -> datetime:
-    """Return a record's time as a `datetime`."""
+    """Return the time that a record's text stands for."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 class Executions:
-    """The bucket of records. A terminal record is final."""
+    """The bucket of records."""
 
     def __init__(self, bucket: KeyValue) -> None:
         self._bucket = bucket
 
     @classmethod
     async def open(cls, js: JetStreamContext) -> Executions:
-        """Return the bucket, created if there is none."""
+        """Return the bucket; create it if it does not exist."""
         return cls(await js.create_key_value(bucket=BUCKET, direct=True))
 
     async def create(self, record: Record) -> bool:
-        """Store a new record; return False, and change nothing, if the execution has one already."""
+        """Store a new record. Return False, and change nothing, if the execution already has one."""
         try:
             await self._bucket.create(record.execution_id, record.to_bytes())
         except KeyWrongLastSequenceError:
@@ -112,9 +113,9 @@ class Executions:
         return record
 
     async def change(self, execution_id: str, change: Callable[[Record], Record]) -> Record | None:
-        """Apply `change` to a record that is not terminal and return what is stored then; None without a record.
+        """Apply `change` unless the record is terminal, and return what is stored then; None if there is no record.
 
-        `change` is called again when somebody else changed the record in between.
+        `change` is called again if the record was changed by someone else in the meantime.
         """
         while True:
             record, revision = await self._read(execution_id)

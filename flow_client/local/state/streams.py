@@ -1,4 +1,4 @@
-"""The JetStream streams of the contract (section 2)."""
+"""The JetStream streams that executions use: inputs, outputs, events and statuses."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ from flow_client._api._generated.operations import (
     EXECUTION_OUTPUT_SUBJECT,
     EXECUTION_STATUS_UPDATE_SUBJECT,
 )
+from flow_client._nats.jetstream import INPUT_STREAM
 
 if TYPE_CHECKING:
+    from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-INPUT_STREAM = "EXEC_INPUT"
 OUTPUT_STREAM = "EXEC_OUTPUT"
 EVENT_STREAM = "EXEC_EVENTS"
 STATUS_STREAM = "EXEC_STATUS"
 DUPLICATE_WINDOW = 120.0
+"""Seconds for which a stream remembers message ids and drops repetitions."""
 
 
 def every(subject: str) -> str:
     """Return the wildcard that matches `subject` for all executions."""
     return subject.format(execution_id="*")
+
+
+def execution_id_of(message: Msg) -> str:
+    """Return the id of the execution that a message belongs to: the last token of every subject here."""
+    return message.subject.rpartition(".")[2]
 
 
 def _log(name: str, subject: str) -> StreamConfig:
@@ -53,7 +60,7 @@ STREAMS = (
 
 
 async def ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:
-    """Create a stream unless there is one of its name, whose settings are then its operator's own."""
+    """Create a stream unless one with its name exists; that one keeps its settings, which are its operator's choice."""
     try:
         await js.stream_info(str(config.name))
     except NotFoundError:
@@ -61,6 +68,6 @@ async def ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:
 
 
 async def ensure_streams(js: JetStreamContext) -> None:
-    """Create the streams of the contract that do not exist yet."""
+    """Create those of `STREAMS` that do not exist yet."""
     for config in STREAMS:
         await ensure_stream(js, config)

@@ -1,4 +1,4 @@
-"""One delivery of a dispatched execution to a runner."""
+"""One run of a worker for an execution: it starts when the runner takes the execution from the queue."""
 
 from __future__ import annotations
 
@@ -6,80 +6,62 @@ import asyncio
 import dataclasses
 import logging
 import signal
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import nats.errors
 from nats.js.errors import NotFoundError
 
 from flow_client._api._generated.operations import EXECUTION_INPUT_SUBJECT, EXECUTION_OUTPUT_SUBJECT
+from flow_client._core.timestamps import utc_now
+from flow_client._nats.jetstream import INPUT_STREAM
 from flow_client.local.processes.guarded import GuardedProcess
-from flow_client.local.runner import workers
-from flow_client.local.state.changes import execution_id_of
+from flow_client.local.runner import worker_command
+from flow_client.local.settings import WORKER_GRACE
 from flow_client.local.state.dispatch import ACK_WAIT, MAX_DELIVERIES
 from flow_client.local.state.records import Record, moment, now
-from flow_client.local.state.streams import INPUT_STREAM, OUTPUT_STREAM
+from flow_client.local.state.streams import OUTPUT_STREAM, execution_id_of
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from nats.aio.msg import Msg
-    from nats.js import JetStreamContext
 
-    from flow_client.local.manifest import Component, Manifest
-    from flow_client.local.settings import ServiceSettings
-    from flow_client.local.state.logs import LogFolder
-    from flow_client.local.state.records import Executions
+    from flow_client.local.manifest import Component
+    from flow_client.local.runner.context import RunnerContext
 
-# Longer than what the worker gives its handler (5 s), so that it can still say how that ended.
-WORKER_GRACE = 8.0
 _HEARTBEAT = ACK_WAIT / 3
+"""Seconds between two signs of life: even when one is lost, the execution is not delivered to another runner."""
 _FIRST_SIGNAL_CODE = 128
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Workshop:
-    """What all deliveries of a runner share. `threads` has one thread for each worker."""
+class WorkerRun:
+    """Runs one worker for an execution and decides whether the execution has ended or is delivered again.
 
-    js: JetStreamContext
-    executions: Executions
-    manifest: Manifest
-    settings: ServiceSettings
-    logs: LogFolder
-    threads: Executor
-
-
-class Delivery:
-    """Runs one worker for an execution and decides whether the execution is done with or delivered again.
-
-    A worker that leaves an output behind is done, whatever the output says; one that dies without is a crash.
+    A worker that stored an output has done its work, whatever the output says. One that died without has crashed.
     """
 
-    def __init__(self, message: Msg, workshop: Workshop) -> None:
+    def __init__(self, message: Msg, context: RunnerContext) -> None:
         self.execution_id = execution_id_of(message)
         self._message = message
-        self._workshop = workshop
+        self._context = context
         self._number = message.metadata.num_delivered
         self._stop = asyncio.Event()
         self._process: GuardedProcess | None = None
         self._returned = False
 
     def stop_if_ended(self, record: Record | None) -> None:
-        """End the worker when somebody else ended the execution. After its own output it exits by itself."""
+        """End the worker if the execution was ended by someone else. After its own output it exits by itself."""
         if record is not None and record.is_terminal and record.output_sequence is None:
             self._stop.set()
 
     def give_back(self) -> None:
-        """End the worker and let another runner have the execution."""
+        """Kill the worker and return the execution to the queue."""
         self._returned = True
         self._stop.set()
         if self._process is not None:
             self._process.kill()
 
     async def process(self) -> None:
-        """Run the execution, keeping the message alive meanwhile, and settle the message."""
+        """Run the execution, then acknowledge the message or return it. Until then JetStream is told to wait."""
         heartbeat = asyncio.create_task(self._keep_alive())
         try:
             done = await self._run()
@@ -92,14 +74,14 @@ class Delivery:
             await self._message.nak()
 
     async def _run(self) -> bool:
-        record = await self._workshop.executions.change(self.execution_id, self._begin)
+        record = await self._context.executions.change(self.execution_id, self._begin)
         if record is None or await self._is_over():
             return True
-        component = self._workshop.manifest.find(record.kind, record.component_id)
+        component = self._context.manifest.find(record.kind, record.component_id)
         if component is None:
-            return await self._dead_letter(f"There is no {record.kind} {record.component_id!r} any more.")
+            return await self._dead_letter(f"{record.kind} {record.component_id!r} is no longer in the manifest.")
         if self._number > MAX_DELIVERIES:
-            return await self._dead_letter(f"The runner ended in each of {MAX_DELIVERIES} deliveries.")
+            return await self._dead_letter(f"The runner ended during each of {MAX_DELIVERIES} deliveries.")
         if _left(record) == 0:
             return await self._time_out(record)
         return await self._conclude(await self._work(record, component))
@@ -108,7 +90,7 @@ class Delivery:
         if await self._is_over():
             return True
         if self._returned or self._number < MAX_DELIVERIES:
-            _logger.warning("%s: %s; it is delivered again", self.execution_id, _ending(exit_code))
+            _logger.warning("%s: %s; it will be delivered again", self.execution_id, _ending(exit_code))
             return False
         return await self._dead_letter(f"{_ending(exit_code)}, in the last of {MAX_DELIVERIES} deliveries.")
 
@@ -118,9 +100,9 @@ class Delivery:
 
     async def _work(self, record: Record, component: Component) -> int:
         loop = asyncio.get_running_loop()
-        process = await loop.run_in_executor(self._workshop.threads, self._start, record, component)
+        process = await loop.run_in_executor(self._context.threads, self._start, record, component)
         self._process = process
-        exited = loop.run_in_executor(self._workshop.threads, process.wait)
+        exited = loop.run_in_executor(self._context.threads, process.wait)
         stopped = asyncio.create_task(self._stop.wait())
         try:
             either: set[asyncio.Future[Any]] = {exited, stopped}
@@ -129,17 +111,17 @@ class Delivery:
                 await self._time_out(record)
         finally:
             stopped.cancel()
-            # A worker that is asked to end reports a failure: fine when the execution is over, but not when
-            # somebody else is to run it.
+            # A terminated worker reports a failure. That is right when the execution is over, but not when another
+            # runner will run it: then the worker is killed.
             (process.kill if self._returned else process.terminate)()
         return await exited
 
     def _start(self, record: Record, component: Component) -> GuardedProcess:
-        folder = self._workshop.manifest.folder
+        folder = self._context.manifest.folder
         return GuardedProcess(
-            workers.command(component),
-            log=self._workshop.logs.file(self.execution_id),
-            env=workers.environment(record, component, folder, self._workshop.settings),
+            worker_command.command(component),
+            log=self._context.logs.file(self.execution_id),
+            env=worker_command.environment(record, component, folder, self._context.settings),
             cwd=folder,
             grace=WORKER_GRACE,
             orphan_grace=0,
@@ -150,21 +132,21 @@ class Delivery:
             await asyncio.sleep(_HEARTBEAT)
             try:
                 await self._message.in_progress()
-                # The watch tells of a cancelled execution at once; after an outage it may have missed one.
-                record = await self._workshop.executions.find(self.execution_id)
-            except nats.errors.Error as exc:
-                _logger.warning("%s: no heartbeat: %s: %s", self.execution_id, type(exc).__name__, exc)
+                # The watch reports a cancellation at once, but it may have missed one during an outage.
+                record = await self._context.executions.find(self.execution_id)
+            except nats.errors.Error as error:
+                _logger.warning("%s: the heartbeat failed: %s: %s", self.execution_id, type(error).__name__, error)
             else:
                 self.stop_if_ended(record)
 
     async def _is_over(self) -> bool:
-        record = await self._workshop.executions.find(self.execution_id)
+        record = await self._context.executions.find(self.execution_id)
         return record is None or record.is_terminal or await self._has_output()
 
     async def _has_output(self) -> bool:
         subject = EXECUTION_OUTPUT_SUBJECT.format(execution_id=self.execution_id)
         try:
-            await self._workshop.js.get_msg(OUTPUT_STREAM, subject=subject, direct=True)
+            await self._context.js.get_msg(OUTPUT_STREAM, subject=subject, direct=True)
         except NotFoundError:
             return False
         return True
@@ -178,24 +160,22 @@ class Delivery:
 
     async def _end(self, status: str, kind: str, message: str) -> bool:
         error: dict[str, object] = {"type": kind, "message": message}
-        log = self._workshop.logs.tail(self.execution_id)
-        await self._workshop.executions.change(self.execution_id, lambda r: r.ended(status, error=error, log=log))
+        log = self._context.logs.tail(self.execution_id)
+        await self._context.executions.change(self.execution_id, lambda r: r.ended(status, error=error, log=log))
         return True
 
     async def _discard_input(self) -> None:
         subject = EXECUTION_INPUT_SUBJECT.format(execution_id=self.execution_id)
-        await self._workshop.js.purge_stream(INPUT_STREAM, subject=subject)
+        await self._context.js.purge_stream(INPUT_STREAM, subject=subject)
 
 
 def _left(record: Record) -> float:
-    """Return the seconds left of the time limit, which counts from the first delivery."""
-    used = datetime.now(timezone.utc) - moment(record.dispatched_at or now())
+    """Return the seconds that are left of the time limit, which counts from the first delivery."""
+    used = utc_now() - moment(record.dispatched_at or now())
     return max(0.0, record.timeout_seconds - used.total_seconds())
 
 
 def _ending(exit_code: int) -> str:
-    if exit_code <= _FIRST_SIGNAL_CODE:
-        return f"The worker left no output and exited with code {exit_code}"
     try:
         name = signal.Signals(exit_code - _FIRST_SIGNAL_CODE).name
     except ValueError:

@@ -1,4 +1,4 @@
-"""Handle every message of a stream, in one of the API processes that there are."""
+"""A consumer that the API processes share: each message of a stream is handled by one of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 _GROUP = "platform"
 _ACK_WAIT = 10.0
+"""Seconds after which an unacknowledged message is delivered again."""
 
 
 async def consume(js: JetStreamContext, stream: str, subject: str, handle: Callable[[Msg], Awaitable[None]]) -> None:
-    """Begin to call `handle` with each message, from the first that was never acknowledged; `handle` acknowledges.
+    """Start to call `handle` with each message, from the first unacknowledged one; `handle` has to acknowledge it.
 
-    The consumer is durable and shared: a message whose handling failed, or was cut short by the end of its process, is
-    delivered again, here or to another process. Handling a message twice must therefore change nothing.
+    The consumer is durable. If `handle` fails, or its process dies, the message is delivered again, to this process or
+    another. So handling a message twice must have no further effect.
     """
     await js.subscribe(
         subject,

@@ -1,4 +1,4 @@
-"""Check that every handler of a manifest exists, in a process of its own: importing a component runs its code."""
+"""Check that a manifest's handlers exist, in a separate process because importing a component runs its code."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from flow_client.local.errors import ManifestError
-from flow_client.local.runner.workers import base_environment
+from flow_client.local.runner.worker_command import base_environment
 
 if TYPE_CHECKING:
     from flow_client.local.manifest import Component, Manifest
 
 CHECK_TIMEOUT = 60.0
+"""Seconds for importing all handlers."""
 
 
 def check_handlers(manifest: Manifest) -> None:
-    """Import all handlers of `manifest`, in one process that is started for it.
+    """Import all handlers of `manifest` in one new process.
 
     Raises:
-        ManifestError: a handler cannot be imported, is not there or cannot be called; the message names the line.
+        ManifestError: a handler cannot be imported, does not exist or cannot be called; the message names the line.
     """
     components = [component for component in manifest.components if component.handler]
     try:
@@ -35,11 +36,11 @@ def check_handlers(manifest: Manifest) -> None:
             timeout=CHECK_TIMEOUT,
             check=False,
         )
-    except subprocess.TimeoutExpired as exc:
+    except subprocess.TimeoutExpired as error:
         raise ManifestError(
             f"{manifest.path}: importing the handlers took more than {CHECK_TIMEOUT:g} s; "
-            "move work from the modules' top level into the functions"
-        ) from exc
+            "move slow work from the top level of their modules into the functions"
+        ) from error
     problems: list[str | None] = [json.loads(line) for line in done.stdout.splitlines()]
     for component, problem in zip(components, problems, strict=False):
         if problem is not None:
@@ -55,22 +56,22 @@ def _error(manifest: Manifest, component: Component, problem: str) -> ManifestEr
 
 
 def problem_with(handler: str) -> str | None:
-    """Return what is wrong with `module:function`, None if it can be called."""
+    """Return what is wrong with `module:function`; None if it can be called."""
     module_name, _, path = handler.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
-    except BaseException as exc:  # noqa: BLE001 - a module that exits on import is as wrong as one that raises
-        return f"importing {module_name} raised {type(exc).__name__}: {exc}"
+    except BaseException as error:  # noqa: BLE001 - a module that exits when it is imported is as wrong as one that raises
+        return f"importing {module_name} raised {type(error).__name__}: {error}"
     for name in path.split("."):
         if not hasattr(found, name):
             return f"{module_name} has no {path!r}; define it or correct the name"
         found = getattr(found, name)
-    return None if callable(found) else f"{path!r} in {module_name} is a {type(found).__name__}, not a function"
+    return None if callable(found) else f"{path!r} in {module_name} has type {type(found).__name__}, not a function"
 
 
 def _main(handlers: list[str]) -> None:
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as report:
-        os.dup2(2, 1)  # what a component prints is not part of the report
+        os.dup2(2, 1)  # so that what components print does not end up in the report
         for handler in handlers:
             report.write(json.dumps(problem_with(handler)) + "\n")
             report.flush()

@@ -1,4 +1,4 @@
-"""How an execution's worker is started: its command and its environment."""
+"""The command and the environment of an execution's worker."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")
 _INHERITED_PREFIX = "LC_"
 _TOKEN_MARGIN = 3600.0
+"""Seconds for which a worker's token outlives the execution's time limit."""
 
 
 def deployment_id(kind: str, component_id: str) -> str:
-    """Return the id of the one deployment that a component has here."""
+    """Return the id of a component's deployment; each component has one here."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"flow-local:{kind}/{component_id}"))
 
 
@@ -32,19 +33,19 @@ def command(component: Component) -> list[str]:
 
 
 def base_environment(folder: Path) -> dict[str, str]:
-    """Return what a container's environment has for any component: nothing of the caller's settings leaks in."""
+    """Return the variables that every worker gets, as in a container: the platform's own settings do not leak in."""
     inherited = {k: v for k, v in os.environ.items() if k in _INHERITED or k.startswith(_INHERITED_PREFIX)}
     python_path = [str(folder), *filter(None, [inherited.get("PYTHONPATH")])]
     return {**inherited, "PYTHONPATH": os.pathsep.join(python_path)}
 
 
 def environment(record: Record, component: Component, folder: Path, settings: ServiceSettings) -> dict[str, str]:
-    """Return the environment of the worker that runs the execution of `record`."""
+    """Return the environment of the worker that runs `record`'s execution."""
     lifetime = record.timeout_seconds + _TOKEN_MARGIN
     token = tokens.issue(settings.signing_key, record.org_id, record.workspace_id, lifetime, record.level + 1)
     return {
         **base_environment(folder),
-        "PYTHONUNBUFFERED": "1",  # what is printed before a crash or the end of the time is in the log
+        "PYTHONUNBUFFERED": "1",  # so that the log has what was printed before a crash or a timeout
         "PLATFORM_API_URL": settings.api_url,
         "AUTH_TOKEN": token,
         "ORG_ID": record.org_id,

@@ -1,0 +1,54 @@
+"""The HTTP server of the API."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from flow_client.local.api.app import Api, create_app
+from flow_client.local.api.engine import Engine
+from flow_client.local.api.headers import AnswerHeaders
+from flow_client.local.manifest import load
+from flow_client.local.processes.guarded import announce
+from flow_client.local.state.connection import connect
+
+if TYPE_CHECKING:
+    from flow_client.local.settings import ServiceSettings
+
+HOST = "127.0.0.1"
+_GRACEFUL_SHUTDOWN = 1
+"""Seconds that open requests get at the end; those that are held for `Prefer: wait` would take longer."""
+_BACKLOG = 1024
+"""How many connections may wait to be accepted."""
+
+
+async def serve(settings: ServiceSettings) -> None:
+    """Listen, announce the port, and serve until SIGTERM.
+
+    Raises:
+        ManifestError: the manifest is not usable.
+        SettingError: NATS cannot be used.
+    """
+    engine = await Engine.start(await connect(settings.nats_url, "flow-local-api"))
+    app = create_app(Api(engine, load(settings.components), settings), settings.signing_key)
+    config = uvicorn.Config(
+        AnswerHeaders(app),
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN,
+    )
+    with _listen(settings.port) as listener:
+        announce({"port": listener.getsockname()[1]})
+        await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def _listen(port: int) -> socket.socket:
+    # asyncio turns Nagle's algorithm off only if the socket names TCP as its protocol; else answers are 40 ms late.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((HOST, port))
+    listener.listen(_BACKLOG)
+    return listener
