@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 import time
 
 import pytest
@@ -51,7 +50,7 @@ def test_ctrl_c_in_a_wait_says_what_becomes_of_the_execution_and_cancels_it_only
     (line,) = lines
     assert line.startswith(f"the wait for execution running-1 was interrupted; {ending}")
     assert line.endswith("client.execution('running-1').wait()")
-    assert report["notes"] == ([line] if sys.version_info >= (3, 11) else [])
+    assert report["notes"] == [line]
     assert server.cancelled == ({"running-1": 1} if way in CANCELLED else {})
     assert seconds < 5
 
