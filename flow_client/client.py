@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from uuid import UUID
 
+    import requests
     from typing_extensions import Self
 
     from flow_client._api.operation import Operation
@@ -100,6 +101,7 @@ class PlatformClient:
         nats_url: str | None = None,
         max_attempts: int = configuration.DEFAULT_MAX_ATTEMPTS,
         max_answer_bytes: int = configuration.DEFAULT_MAX_ANSWER_BYTES,
+        session: requests.Session | None = None,
     ) -> None:
         """Take the settings from the arguments, else from the environment; an empty variable counts as unset.
 
@@ -116,6 +118,11 @@ class PlatformClient:
                 hear that executions with a future have ended.
             max_attempts: how often one operation is tried.
             max_answer_bytes: the largest answer that is read.
+            session: a `requests.Session` of your own to send through, with its mounted adapters, hooks, headers,
+                `params`, `proxies`, `verify` and `cert`. Its `auth` and cookies are not used, nor is `~/.netrc`:
+                `Authorization` is always the token. Redirects are not followed, and the client's own headers win. An
+                adapter of your own gets what is left of `timeout` for each attempt, and how it uses that is up to it.
+                The client does not close the session.
 
         Raises:
             ConfigurationError: a setting is missing or unusable. Nothing has been sent.
@@ -131,7 +138,7 @@ class PlatformClient:
         )
         tokens = TokenStore(configuration.resolve_token(auth_token), on_auth_token_refresh)
         self._owns_shared = True
-        self._bind(settings, _Shared(settings, tokens))
+        self._bind(settings, _Shared(settings, tokens, session))
 
     def _bind(self, settings: Settings, shared: _Shared) -> None:
         """Work with these settings, on what is shared by a client and its copies."""
@@ -831,11 +838,12 @@ class _Shared:
     Args:
         settings: the original's.
         tokens: the token and its renewal.
+        session: the caller's own session, if there is one.
     """
 
-    def __init__(self, settings: Settings, tokens: TokenStore) -> None:
+    def __init__(self, settings: Settings, tokens: TokenStore, session: requests.Session | None) -> None:
         self.tokens = tokens
-        self.session = HttpSession(settings.max_answer_bytes)
+        self.session = HttpSession(settings.base_url, settings.max_answer_bytes, session)
         self.retrier = Retrier()
         self.bridge = _LazyBridge(settings.nats_url)
         requests = ExecutionRequests(Transport(settings, tokens, self.session, self.retrier))

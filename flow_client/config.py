@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -100,8 +101,8 @@ def resolve_token(auth_token: Secret | Callable[[], str] | None) -> Secret | Cal
 def check_token(token: object) -> Secret:
     """Return `token`, hidden, if it can stand in a header; raise `ConfigurationError`, without naming it, if not."""
     # Hidden first: a traceback that shows local variables shows this one.
-    token = Secret(token) if isinstance(token, str) and not isinstance(token, Secret) else token
-    if isinstance(token, Secret) and token and token.isascii() and token.isprintable() and " " not in token:
+    token = Secret(token) if isinstance(token, str) else token
+    if isinstance(token, Secret) and re.fullmatch("[!-~]+", token.reveal()):
         return token
     raise ConfigurationError(
         "the token must be a non-empty string of printable ASCII without white space "
@@ -125,7 +126,9 @@ def _refuse_async(function: object, argument: str) -> None:
 
 def hidden(auth_token: str | Callable[[], str] | None) -> Secret | Callable[[], str] | None:
     """Return `auth_token` so that no traceback shows it; a function stays what it is."""
-    return Secret(auth_token.strip()) if isinstance(auth_token, str) else auth_token
+    if isinstance(auth_token, Secret) or not isinstance(auth_token, str):
+        return auth_token
+    return Secret(auth_token.strip())
 
 
 def _variable(name: str) -> str | None:

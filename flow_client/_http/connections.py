@@ -2,6 +2,8 @@
 
 A socket's own time-out bounds one read, so a peer that drips keeps a caller for as long as it likes. Here every read
 sets the time-out to what is left of the exchange's deadline.
+
+This is the only file that reaches into urllib3: `tests/http/test_urllib3_parts.py` names each part.
 """
 
 from __future__ import annotations
@@ -10,54 +12,21 @@ import io
 import queue
 import socket
 from collections import deque
-from contextvars import ContextVar
-from dataclasses import dataclass
 from http.client import HTTPResponse, RemoteDisconnected
 from typing import Any
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+
+# Not from `urllib3.connection`: while a cassette of vcrpy is open, those that stand there are its own.
+from urllib3.connectionpool import HTTPConnection, HTTPSConnection  # type: ignore[attr-defined]
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.interruptible import LONGEST_SLEEP
-from flow_client._core.tracebacks import interruption
+from flow_client._http.exchange import HttpExchange, current
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for one attempt to connect, proxy and TLS included: past it another attempt is worth more than patience."""
-
-
-@dataclass
-class Exchange:
-    """One call's requests and their answers: how long they may take and how far they have come.
-
-    `request_sent` stays True once any attempt has sent the request. `connecting` is the limit of an attempt to connect.
-    `handled_before` is the exception that the caller was already handling.
-    """
-
-    deadline: Deadline
-    stage: str = "connect"
-    request_sent: bool = False
-    connecting: Deadline | None = None
-    handled_before: BaseException | None = None
-
-    def interruption(self, error: BaseException) -> BaseException | None:
-        """Return what a signal handler raised, if that is what `error` came of."""
-        return interruption(error, self.handled_before)
-
-    def remaining(self) -> float:
-        """Return the seconds that are left; raise `TimeoutError` when there are none."""
-        left = (self.connecting or self.deadline).remaining()
-        if left <= 0:
-            raise TimeoutError("the time is up")
-        return min(left, LONGEST_SOCKET_WAIT)
-
-
-LONGEST_SOCKET_WAIT = 2_000_000.0
-"""Seconds: poll() counts milliseconds in 32 bits, and one that overflows ends at once. It is 23 days."""
-
-# Greenlets and threads each have a context of their own, whatever was patched when.
-current: ContextVar[Exchange] = ContextVar("flow_client_exchange")
 
 
 class _BoundedReader(io.RawIOBase):
@@ -80,7 +49,7 @@ class _BoundedReader(io.RawIOBase):
             raise RemoteDisconnected("the connection was closed within the head of the answer")
         return count
 
-    def _receive(self, buffer: Any, exchange: Exchange) -> int:
+    def _receive(self, buffer: Any, exchange: HttpExchange) -> int:
         while True:
             self._sock.settimeout(min(exchange.remaining(), LONGEST_SLEEP))
             try:
@@ -177,44 +146,65 @@ class _BoundedTLSConnection(_BoundedConnection, HTTPSConnection):
     """The same over TLS."""
 
 
-class _Stack:
+class _Stack(queue.Queue[Any]):
     """What a pool keeps its connections in, without a lock: an interrupt or a fork cannot leave it held.
 
-    A deque's own operations are atomic, and a pool that does not block never waits.
+    A deque's own operations are atomic, and a pool that does not block never waits. It is a queue by name: vcrpy closes
+    what it takes out of one.
     """
 
-    def __init__(self, maxsize: int) -> None:
-        self._items: deque[Any] = deque()
-        self._maxsize = maxsize
+    def __init__(self, maxsize: int) -> None:  # the queue's own would make locks
+        self.queue: deque[Any] = deque()
+        self.maxsize = maxsize
 
-    def put(self, item: Any, block: bool = True) -> None:  # noqa: FBT001, FBT002, ARG002 - as queue.Queue has it
-        if len(self._items) >= self._maxsize:
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002
+        if len(self.queue) >= self.maxsize:
             raise queue.Full
-        self._items.append(item)
+        self.queue.append(item)
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002, ARG002 - as above
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ARG002, FBT001, FBT002
         try:
-            return self._items.pop()
+            return self.queue.pop()
         except IndexError:
             raise queue.Empty from None
 
     def qsize(self) -> int:
-        return len(self._items)
+        return len(self.queue)
 
 
 class _BoundedPool(HTTPConnectionPool):
-    ConnectionCls = _BoundedConnection
     QueueCls = _Stack  # type: ignore[assignment]
+
+    @property
+    def ConnectionCls(self) -> Any:  # type: ignore[override]  # noqa: N802 - urllib3's name
+        """What connections are made of: ours, unless a tool like vcrpy has replaced urllib3's own."""
+        installed = HTTPConnectionPool.ConnectionCls
+        return _BoundedConnection if installed is HTTPConnection else installed
 
     def _validate_conn(self, conn: Any) -> None:
         """Connect before the request is written, as it is done for TLS."""
+        current.get().observed = isinstance(conn, _BoundedConnection)
         if conn.is_closed:
             conn.connect()
 
 
 class _BoundedTLSPool(HTTPSConnectionPool):
-    ConnectionCls = _BoundedTLSConnection
     QueueCls = _Stack  # type: ignore[assignment]
 
+    @property
+    def ConnectionCls(self) -> Any:  # type: ignore[override]  # noqa: N802 - urllib3's name
+        """The same over TLS."""
+        installed = HTTPSConnectionPool.ConnectionCls
+        return _BoundedTLSConnection if installed is HTTPSConnection else installed
 
-POOL_CLASSES = {"http": _BoundedPool, "https": _BoundedTLSPool}
+    def _validate_conn(self, conn: Any) -> None:
+        current.get().observed = isinstance(conn, _BoundedConnection)
+        super()._validate_conn(conn)
+
+
+_POOL_CLASSES = {"http": _BoundedPool, "https": _BoundedTLSPool}
+
+
+def bound_connections(manager: PoolManager) -> None:
+    """Have `manager` make pools whose connections keep to the deadline of the exchange."""
+    manager.pool_classes_by_scheme = _POOL_CLASSES

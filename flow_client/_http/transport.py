@@ -19,7 +19,7 @@ from flow_client._core.log import logger
 from flow_client._core.secret import Secret
 from flow_client._core.tracebacks import trim_traceback
 from flow_client._http import body as request_body
-from flow_client._http.connections import Exchange
+from flow_client._http.exchange import HttpExchange
 from flow_client._http.retry import Call, retry_after_seconds
 from flow_client.errors import (
     ClientClosedError,
@@ -156,7 +156,7 @@ class Transport:
     def _run(self, request: Request, timeout: float, max_attempts: int) -> Reply[Any]:
         """Send the request, again if need be, and return the answer in the operation's type."""
         deadline = Deadline(timeout)
-        exchange = Exchange(deadline)
+        exchange = HttpExchange(deadline)
         call: Call[HttpAnswer] = Call(
             attempt=lambda: self._attempt(request, exchange),
             deadline=deadline,
@@ -209,7 +209,7 @@ class Transport:
             headers["Idempotency-Key"] = idempotency_key
         return Request(operation, path, body, headers, idempotency_key)
 
-    def _attempt(self, request: Request, exchange: Exchange) -> HttpAnswer:
+    def _attempt(self, request: Request, exchange: HttpExchange) -> HttpAnswer:
         token = self._tokens.current()
         answer = self._send(request, token, exchange)
         if answer.status == _UNAUTHORIZED and self._tokens.refresh(token):
@@ -221,15 +221,15 @@ class Transport:
             raise _status_error(request, answer)
         return answer
 
-    def _send(self, request: Request, token: Secret, exchange: Exchange) -> HttpAnswer:
+    def _send(self, request: Request, token: Secret, exchange: HttpExchange) -> HttpAnswer:
         self.check_open()
         started = time.monotonic()
         outcome: object = "no answer"
         try:
             answer = self._session.exchange(
                 request.operation.method,
-                self._settings.base_url + request.path,
-                {**request.headers, "Authorization": token.with_prefix("Bearer ")},
+                request.path,
+                {**request.headers, "Authorization": token.as_header("Bearer ")},
                 request.body,
                 exchange,
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from flow_client._core.secret import Secret
 from flow_client.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def resolve_servers(nats_url: str | None, environ: Mapping[str, str] | None = No
     value = nats_url or env.get("NATS_URL")
     if not value:
         raise ConfigurationError("nats_url is missing: pass nats_url=… or set NATS_URL")
-    parts = [_split(url) for url in value.split(",") if url.strip()]
+    text = value.reveal() if isinstance(value, Secret) else value
+    parts = [_split(url) for url in text.split(",") if url.strip()]
     credentials = next((part for part in parts if part and part.username), None)
     urls = tuple(_address(part) for part in parts if part)
     if not urls or len(urls) < len(parts):

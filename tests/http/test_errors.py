@@ -70,10 +70,10 @@ class RaisingAdapter(BaseAdapter):
         pass
 
 
-def client_that_meets(error):
-    client = PlatformClient("http://127.0.0.1:9", "t-1", "o", "w", max_attempts=1)
-    client._transport._session._adapter = RaisingAdapter(error)
-    return client
+def client_that_meets(adapter, max_attempts=3):
+    session = requests.Session()
+    session.mount("http://", adapter)
+    return PlatformClient("http://127.0.0.1:9", "t-1", "o", "w", max_attempts=max_attempts, session=session)
 
 
 # What the libraries and the operating system raise. Anything else came from the caller's own code.
@@ -83,7 +83,8 @@ FAILURES = [name for name, error in ERRORS.items() if isinstance(error, FAMILIES
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_whatever_requests_raises_comes_out_as_our_error(name):
-    with client_that_meets(ERRORS[name]) as client, pytest.raises(flow_client.PlatformClientError) as caught:
+    adapter = RaisingAdapter(ERRORS[name])
+    with client_that_meets(adapter, max_attempts=1) as client, pytest.raises(flow_client.PlatformClientError) as caught:
         client.get_execution_status("e-1")
     assert caught.value.__cause__ is ERRORS[name]
     assert type(caught.value).__module__ == "flow_client.errors"
@@ -93,9 +94,8 @@ def test_whatever_requests_raises_comes_out_as_our_error(name):
 
 @pytest.mark.parametrize("name", sorted(set(ERRORS) - set(FAILURES)))
 def test_what_the_libraries_do_not_raise_passes_through_and_is_not_tried_again(name):
-    client = PlatformClient("http://127.0.0.1:9", "t-1", "o", "w", max_attempts=3)
-    adapter = client._transport._session._adapter = RaisingAdapter(ERRORS[name])
-    with client, pytest.raises(type(ERRORS[name])) as caught:
+    adapter = RaisingAdapter(ERRORS[name])
+    with client_that_meets(adapter) as client, pytest.raises(type(ERRORS[name])) as caught:
         client.get_execution_status("e-1")
     assert caught.value is ERRORS[name]
     assert adapter.sends == 1
@@ -109,18 +109,16 @@ def test_the_walk_met_every_library():
 
 @pytest.mark.parametrize("name", [name for name, error in ERRORS.items() if isinstance(error, UNUSABLE)])
 def test_a_request_that_cannot_be_made_is_not_tried_again(name):
-    client = PlatformClient("http://127.0.0.1:9", "t-1", "o", "w", max_attempts=3)
-    adapter = client._transport._session._adapter = RaisingAdapter(ERRORS[name])
-    with client, pytest.raises(flow_client.ConfigurationError, match="cannot be sent"):
+    adapter = RaisingAdapter(ERRORS[name])
+    with client_that_meets(adapter) as client, pytest.raises(flow_client.ConfigurationError, match="cannot be sent"):
         client.get_execution_status("e-1")
     assert adapter.sends == 1
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError])
 def test_what_is_no_error_passes_through_and_is_not_tried_again(kind):
-    client = PlatformClient("http://127.0.0.1:9", "t-1", "o", "w", max_attempts=3)
-    adapter = client._transport._session._adapter = RaisingAdapter(kind())
-    with client, pytest.raises(kind):
+    adapter = RaisingAdapter(kind())
+    with client_that_meets(adapter) as client, pytest.raises(kind):
         client.get_execution_status("e-1")
     assert adapter.sends == 1
 

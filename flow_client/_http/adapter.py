@@ -1,0 +1,86 @@
+"""What is mounted in our own `requests.Session`, and what that session leaves out."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
+
+from flow_client._http.connections import bound_connections
+from flow_client._http.exchange import current
+from flow_client.errors import ConfigurationError
+
+POOL_SIZE = 64
+"""How many idle connections are kept for each host: more threads than that rarely share a client."""
+
+
+class BoundedAdapter(HTTPAdapter):
+    """An adapter whose connections keep to the deadline of the exchange and note how far it has come."""
+
+    def __init__(self) -> None:
+        self._pool_keys: dict[tuple[str, object], Any] = {}
+        super().__init__(pool_connections=8, pool_maxsize=POOL_SIZE, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        bound_connections(self.poolmanager)
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        current.get().observed = True
+        return super().get_connection_with_tls_context(*args, **kwargs)
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """Look at the CA bundle once: requests asks the file system at each request, and takes any OSError for a no."""
+        parts = urlsplit(request.url)
+        key = (f"{parts.scheme}://{parts.netloc}", verify)
+        if key not in self._pool_keys:
+            self._pool_keys[key] = super().build_connection_pool_key_attributes(request, verify, cert)
+        return self._pool_keys[key]
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        if proxy.lower().startswith("socks"):
+            raise ConfigurationError("SOCKS proxies are not supported; use an HTTP proxy or add the host to NO_PROXY")
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        bound_connections(manager)
+        return manager
+
+
+class NoCookies(RequestsCookieJar):
+    """A jar that takes no cookie and gives none. It has no use for its lock, which an interrupt could leave held."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Leave the answer's cookies alone."""
+
+    def add_cookie_header(self, request: Any) -> None:
+        """Leave the request as it is."""
+
+
+class PlatformSession(requests.Session):
+    """A session that only sends: nothing is followed, kept from an answer or added to a request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers.clear()
+        self.cookies = NoCookies()
+        adapter = BoundedAdapter()
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def get_redirect_target(self, resp: Any) -> str | None:  # noqa: ARG002 - as requests has it
+        """Follow none: a redirected POST would become a GET, and the token would go to another host."""
+        return None
+
+
+def renew_pools(session: requests.Session) -> list[object]:
+    """Give the session's adapters new connections; return the old ones.
+
+    The adapters stay, with whatever a subclass keeps in them: they are restored from their own state, as by pickle.
+    """
+    adapters = {each for each in session.adapters.values() if isinstance(each, HTTPAdapter)}
+    old: list[object] = [(each.poolmanager, each.proxy_manager) for each in adapters]
+    for each in adapters:
+        each.__setstate__(each.__getstate__())  # type: ignore[attr-defined]
+    return old
