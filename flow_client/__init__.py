@@ -1,11 +1,11 @@
 """The blocking client of the Flow execution platform.
 
-Names are imported at first use: `import flow_client` loads neither requests nor pydantic, nats or asyncio.
+Each name is imported when it is first used: `import flow_client` alone loads no requests, pydantic, nats or asyncio.
 """
 
 from __future__ import annotations
 
-# As typing's, which type checkers know by its name alone: importing typing would take longer than all the rest.
+# Type checkers know this name without an import. Importing typing would take longer than all the rest.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -16,30 +16,7 @@ if TYPE_CHECKING:
     from flow_client._nats.outbox.outbox import BridgeStats
     from flow_client.bridge import NatsBridge
     from flow_client.client import PlatformClient
-    from flow_client.errors import (
-        BridgeError,
-        BridgeTimeoutError,
-        ClientClosedError,
-        ConfigurationError,
-        ExecutionWaitTimeout,
-        InvalidRequestError,
-        MalformedInputError,
-        PayloadTooLargeError,
-        PlatformAuthenticationError,
-        PlatformBadRequestError,
-        PlatformClientError,
-        PlatformConflictError,
-        PlatformConnectionError,
-        PlatformExecutionError,
-        PlatformNotFoundError,
-        PlatformPermissionError,
-        PlatformRateLimitError,
-        PlatformResponseError,
-        PlatformServerError,
-        PlatformStatusError,
-        PlatformTimeoutError,
-        UndeliveredError,
-    )
+    from flow_client.errors import *  # noqa: F403 - all of them are public
     from flow_client.executions import ExecutionHandle
 
     __version__: str
@@ -77,6 +54,7 @@ __all__ = [
     "UndeliveredError",
 ]
 
+# The module of each name that is not in `errors`.
 _MODULES = {
     "TERMINAL_STATUSES": "_api.base",
     "Batch": "_batch.counts",
@@ -89,18 +67,20 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__ and name != "__version__":
-        raise AttributeError(f"module 'flow_client' has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - the package itself imports nothing
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
 
-    value = (
-        _installed_version()
-        if name == "__version__"
-        else getattr(import_module(f"flow_client.{_MODULES.get(name, 'errors')}"), name)
-    )
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        if name not in __all__ and name != "__version__":
+            raise AttributeError(f"module 'flow_client' has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415 - the package itself imports nothing
+
+        value = (
+            _installed_version()
+            if name == "__version__"
+            else getattr(import_module(f"flow_client.{_MODULES.get(name, 'errors')}"), name)
+        )
+        globals()[name] = value
+        return value
 
 
 def _installed_version() -> str:

@@ -1,4 +1,4 @@
-"""The exceptions of flow-client; no other kind escapes a public call.
+"""The exceptions of flow-client. A public call raises no other kind.
 
 ```
 PlatformClientError
@@ -35,14 +35,15 @@ if TYPE_CHECKING:
 
 
 class PlatformClientError(Exception):
-    """Base of every error of this package. Each carries what it knows; the rest is None.
+    """Base class of all errors of this package. An attribute that is not known is None.
 
     Attributes:
-        execution_id: the execution that was spoken of.
-        idempotency_key: the key of the call. Calling again with it cannot run a job twice.
-        request_id: the platform's own name for the request, for its operators.
-        attempts: how many requests were sent.
-        elapsed: how many seconds the call took.
+        execution_id: the execution that the call was about.
+        idempotency_key: the key of the call. Repeating the call with it cannot run a job twice.
+        request_id: the platform's id of the request. Its operators can look it up.
+        attempts: how many attempts were made. Repeating a request with a new token after a 401 counts as the same
+            attempt.
+        elapsed: how long the call took, in seconds.
     """
 
     execution_id: str | None = None
@@ -52,12 +53,12 @@ class PlatformClientError(Exception):
     elapsed: float | None = None
 
     def __init__(self, message: str = "", **context: Any) -> None:
-        """Keep `context` as attributes; the class declares which there are."""
+        """Set `context` as attributes. The class declares which attributes there are."""
         super().__init__(message)
         self.add_context(**context)
 
     def add_context(self, **context: Any) -> None:
-        """Set the attributes of `context`, each of which the class declares."""
+        """Set more attributes; the class declares which there are."""
         for name, value in context.items():
             if not hasattr(type(self), name):
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
@@ -70,24 +71,24 @@ class PlatformClientError(Exception):
 
 
 class ConfigurationError(PlatformClientError, ValueError):
-    """A setting is missing or unusable. The message names the argument and the environment variable."""
+    """A setting is missing or not valid. The message names the argument and the environment variable."""
 
 
 class InvalidRequestError(PlatformClientError, ValueError):
-    """A value cannot be sent. Nothing was sent."""
+    """An argument is not valid. Nothing was sent."""
 
 
 class ClientClosedError(PlatformClientError, RuntimeError):
-    """The client or the bridge was used after `close()`, or a handle that was unpickled before it had a client."""
+    """A client or bridge was used after `close()`, or a handle was used that is not attached to a client."""
 
 
 class PlatformConnectionError(PlatformClientError):
-    """No whole answer came from the platform.
+    """The platform did not send a complete answer.
 
     Attributes:
-        request_sent: False when the platform cannot have received the request, True when it may have.
-        stage: where it failed: `connect`, `tls` (a certificate or protocol that another attempt cannot mend), `request`
-            (while it was sent), `answer` (its head), `body` or `back-off`.
+        request_sent: False if the platform cannot have received the request, True if it may have.
+        stage: what failed: `connect`, `tls` (a certificate or protocol error; not retried), `request` (while it was
+            sent), `answer` (its status and headers), `body` or `back-off` (the wait before a retry).
     """
 
     request_sent: bool = True
@@ -95,26 +96,26 @@ class PlatformConnectionError(PlatformClientError):
 
 
 class PlatformTimeoutError(PlatformConnectionError, TimeoutError):
-    """The deadline of the operation passed; `stage` says what the time was last spent on."""
+    """The operation did not finish before its deadline. `stage` says what it was doing then."""
 
 
 class PlatformResponseError(PlatformClientError):
-    """The platform answered with something that the contract does not allow.
+    """The platform's answer does not match its specification, `openapi.yaml`.
 
     Attributes:
-        status_code: the HTTP status of that answer.
+        status_code: the HTTP status of the answer.
     """
 
     status_code: int | None = None
 
 
 class PlatformStatusError(PlatformClientError):
-    """The platform answered with an error status, or with a redirect, which is never followed.
+    """The platform answered with an error status, or with a redirect. Redirects are never followed.
 
     Attributes:
         status_code: the HTTP status.
-        detail: the answer's `detail`: text, an object or a list of validation errors; None without one.
-        retry_after: the seconds after which the platform wants to be asked again, if it said so.
+        detail: the answer's `detail`: text, an object or a list of validation errors.
+        retry_after: the seconds to wait before a retry, from the answer's `Retry-After`.
     """
 
     status_code: int | None = None
@@ -123,11 +124,11 @@ class PlatformStatusError(PlatformClientError):
 
 
 class PlatformBadRequestError(PlatformStatusError):
-    """400 or 422: the platform does not accept the request."""
+    """400 or 422: the platform rejected the request."""
 
 
 class PlatformAuthenticationError(PlatformStatusError):
-    """401: the token is missing, wrong or expired."""
+    """401: the token is missing, not valid or expired."""
 
 
 class PlatformPermissionError(PlatformStatusError):
@@ -135,11 +136,11 @@ class PlatformPermissionError(PlatformStatusError):
 
 
 class PlatformNotFoundError(PlatformStatusError):
-    """404: there is no such thing, or it belongs to somebody else."""
+    """404: the resource does not exist, or it belongs to another organisation or workspace."""
 
 
 class PlatformConflictError(PlatformStatusError):
-    """409: the request is at odds with the present state."""
+    """409: the request conflicts with the current state."""
 
 
 class PlatformRateLimitError(PlatformStatusError):
@@ -147,31 +148,31 @@ class PlatformRateLimitError(PlatformStatusError):
 
 
 class PlatformServerError(PlatformStatusError):
-    """5xx: the platform failed."""
+    """5xx: the platform could not serve the request."""
 
 
 class PlatformExecutionError(PlatformClientError):
-    """An execution did not bring the result that was asked for.
+    """An execution did not produce the requested result.
 
     Attributes:
-        record: the execution's last known status record, None when none was read.
+        record: the execution's last known record.
     """
 
     record: ExecutionRecord | None = None
 
 
 class ExecutionWaitTimeout(PlatformClientError, TimeoutError):  # noqa: N818 - the name says what happened
-    """The wait for an execution ran out of time. The execution goes on.
+    """An execution did not end within the time to wait for it. It is still running.
 
     Attributes:
-        last_status: the last status that was seen, None when none was.
+        last_status: the last status that was seen.
     """
 
     last_status: str | None = None
 
 
 class BridgeError(PlatformClientError):
-    """NATS refused a message or cannot be reached."""
+    """NATS rejected a message, or cannot be reached."""
 
 
 class BridgeTimeoutError(BridgeError, TimeoutError):
@@ -179,24 +180,24 @@ class BridgeTimeoutError(BridgeError, TimeoutError):
 
 
 class MalformedInputError(BridgeError):
-    """The execution's input is not what the contract says.
+    """The execution's input does not match its schema in `openapi.yaml`.
 
     Attributes:
-        raw: the input's bytes as they were received.
+        raw: the bytes of the input as received.
     """
 
     raw: bytes | None = None
 
 
 class PayloadTooLargeError(BridgeError):
-    """A message is larger than the NATS server takes. Nothing was sent."""
+    """A message is larger than the NATS server allows. Nothing was sent."""
 
 
 class UndeliveredError(BridgeError):
     """Messages could not be stored.
 
     Attributes:
-        undelivered: how many.
+        undelivered: the number of messages.
     """
 
     undelivered: int = 0

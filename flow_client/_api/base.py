@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "timeout", "dead_letter", "cancelled"})
-"""The statuses after which an execution does not change any more (contract section 1), in lower case."""
+"""The statuses after which an execution no longer changes, in lower case."""
 
 
 _set = object.__setattr__  # past pydantic, which knows of no such attribute
@@ -142,7 +142,7 @@ class OwnAnswer(FlowModel):
 
 
 class RecordMethods(FlowModel):
-    """What an execution's record can be asked."""
+    """The properties and methods of an execution's record."""
 
     if TYPE_CHECKING:  # the fields are generated, and keep the order of the specification
         execution_id: str
@@ -153,19 +153,19 @@ class RecordMethods(FlowModel):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the execution has ended. A status that is not known is not terminal."""
+        """Whether the execution has ended. An unknown status is not terminal."""
         return self.status.lower() in TERMINAL_STATUSES
 
     @property
     def is_completed(self) -> bool:
-        """Whether the execution has ended well."""
+        """Whether the execution has completed."""
         return self.status.lower() == "completed"
 
     @property
     def duration(self) -> float | None:
-        """The seconds that the execution ran, from `started_at` to `finished_at`, without the waiting before.
+        """How long the execution ran, in seconds from `started_at` to `finished_at`.
 
-        None while one of them is not known, and where the platform's clocks differ so much that it began after its end.
+        None if one of them is not known, or if the platform's clocks differ so much that the end is before the start.
         """
         started, finished = _in_utc(self.started_at), _in_utc(self.finished_at)
         if started is None or finished is None or finished < started:
@@ -173,14 +173,14 @@ class RecordMethods(FlowModel):
         return (finished - started).total_seconds()
 
     def raise_for_status(self, *, idempotency_key: str | None = None) -> Self:
-        """Return the record if the execution has completed.
+        """Return this record if the execution has completed.
 
         Args:
             idempotency_key: the key of its submission, for the error.
 
         Raises:
-            PlatformExecutionError: it ended otherwise, or has not ended; `record` is this one. The worker's traceback
-                is a note of it, shown under the error's own.
+            PlatformExecutionError: it has not completed. The error's `record` is this one, and a note has the worker's
+                traceback.
         """
         __tracebackhide__ = True
         if self.is_completed:

@@ -33,8 +33,10 @@ def _check_extra() -> None:
 _check_extra()
 
 
-def __getattr__(name: str) -> Any:
-    # A service imports single modules of this package and should not have to load the rest.
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
+
+    def __getattr__(name: str) -> Any:
+        # A service imports single modules of this package and should not have to load the rest.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

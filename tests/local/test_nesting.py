@@ -56,7 +56,7 @@ def test_a_component_that_submits_itself_without_end_is_refused_at_a_bound(compo
         record = client.execute_workflow("nest", {"levels": LEVELS + 5}, ring_id=platform.ring_id)
         started = len(read_execution_ids(platform.nats_url))
     assert record.status == "failed"
-    assert f"Executions can be nested {LEVELS} levels deep here" in record.error["message"]
+    assert f"Executions can be nested {LEVELS} levels deep" in record.error["message"]
     assert started == LEVELS
 
 
