@@ -24,7 +24,7 @@ test: $(DEV) ## Run the tests, side by side but for those that measure time.
 soak: $(DEV) ## Run the large tests in full: every moment to kill at, every cut (about twenty minutes).
 	@SOAK=1 $(BIN)/python -m pytest -m soak $(TESTS)
 
-FAST := tests/core tests/http/test_re*.py tests/http/test_errors.py tests/waiting/test_agenda.py tests/waiting/test_polling.py \
+FAST := tests/core tests/http/test_re*.py tests/http/test_errors.py tests/waiting/test_poll_queue.py tests/waiting/test_polling.py \
   tests/batch/test_outage.py tests/batch/test_submission.py tests/client/test_config.py tests/client/test_models.py \
   tests/nats/test_loop.py tests/nats/test_payloads.py tests/nats/test_servers.py tests/outbox/test_backlog.py \
   tests/outbox/test_sequences.py tests/notebook/test_html.py tests/porting/test_answer_mapping.py \

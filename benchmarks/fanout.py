@@ -90,7 +90,7 @@ def with_threads(platform: PlatformClient, run: Run, executions: int, in_flight:
 
 
 def with_fixed_pace(platform: PlatformClient, run: Run, executions: int, in_flight: int) -> None:
-    """Look at each every half a second, from one thread, with plain requests."""
+    """Poll at each every half a second, from one thread, with plain requests."""
     numbers = iter(range(executions))
     due: dict[str, float] = {}
     with requests.Session() as session:

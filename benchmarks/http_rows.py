@@ -20,7 +20,7 @@ import psutil
 from benchmarks.http_server import SLOW
 from benchmarks.peers import callers, client
 from benchmarks.table import Row, microseconds, milliseconds
-from flow_client._waiting.polling import Look, PollSchedule, Waiter
+from flow_client._waiting.polling import Poll, PollLoop, PollSchedule
 from flow_client.models import ExecutionRecord
 
 if TYPE_CHECKING:
@@ -173,15 +173,15 @@ class _Simulated:
         self.requests = 0
 
     def wait(self, schedule: PollSchedule) -> None:
-        waiter = Waiter(self._look, clock=lambda: self.now, sleep=self._sleep)
-        waiter.wait("e-1", 4 * HALF_AN_HOUR, schedule)
+        loop = PollLoop(self._poll, clock=lambda: self.now, sleep=self._sleep)
+        loop.run("e-1", 4 * HALF_AN_HOUR, schedule)
 
-    def _look(self, execution_id: str, *, hold: int, timeout: float) -> Look:  # noqa: ARG002 - as the waiter asks
+    def _poll(self, execution_id: str, *, hold: int, timeout: float) -> Poll:  # noqa: ARG002 - as the loop calls it
         self.requests += 1
         if self._held:
             self.now = min(max(self.now, self._end), self.now + hold)
         status = "completed" if self.now >= self._end else "running"
-        return Look(ExecutionRecord(execution_id=execution_id, status=status), held=self._held)
+        return Poll(ExecutionRecord(execution_id=execution_id, status=status), held=self._held)
 
     def _sleep(self, seconds: float) -> None:
         self.now += seconds

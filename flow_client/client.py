@@ -22,7 +22,7 @@ from flow_client._http.session import HttpSession
 from flow_client._http.tokens import TokenStore
 from flow_client._http.transport import Transport
 from flow_client._waiting.execution_requests import ExecutionRequests
-from flow_client._waiting.futures import SharedWaiter
+from flow_client._waiting.future_poller import FuturePoller
 from flow_client._waiting.polling import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, PollSchedule
 from flow_client._waiting.wait import Wait, check_on_interrupt
 from flow_client.errors import ClientClosedError, ConfigurationError, InvalidRequestError
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from flow_client._api.operation import Operation
-    from flow_client._waiting.futures import CompletionHints
+    from flow_client._waiting.completion_hints import CompletionHints
     from flow_client._waiting.wait import OnEvent
     from flow_client.bridge import NatsBridge
     from flow_client.config import Settings
@@ -101,6 +101,7 @@ class PlatformClient:
         nats_url: str | None = None,
         max_attempts: int = configuration.DEFAULT_MAX_ATTEMPTS,
         max_answer_bytes: int = configuration.DEFAULT_MAX_ANSWER_BYTES,
+        max_polls_per_second: float = configuration.DEFAULT_MAX_POLLS_PER_SECOND,
         session: requests.Session | None = None,
     ) -> None:
         """Take the settings from the arguments, else from the environment; an empty variable counts as unset.
@@ -117,7 +118,8 @@ class PlatformClient:
             nats_url: NATS server(s), comma-separated, else `NATS_URL`; used by the NATS methods, by `on_event`, and to
                 hear that executions with a future have ended.
             max_attempts: how often one operation is tried.
-            max_answer_bytes: the largest answer that is read.
+            max_answer_bytes: the size limit on one answer, in bytes.
+            max_polls_per_second: limit on the status requests a second of all futures together, and of `map`.
             session: a `requests.Session` of your own to send through, with its mounted adapters, hooks, headers,
                 `params`, `proxies`, `verify` and `cert`. Its `auth` and cookies are not used, nor is `~/.netrc`:
                 `Authorization` is always the token. Redirects are not followed, and the client's own headers win. An
@@ -135,6 +137,7 @@ class PlatformClient:
             nats_url=nats_url,
             max_attempts=max_attempts,
             max_answer_bytes=max_answer_bytes,
+            max_polls_per_second=max_polls_per_second,
         )
         tokens = TokenStore(configuration.resolve_token(auth_token), on_auth_token_refresh)
         self._owns_shared = True
@@ -746,7 +749,7 @@ class PlatformClient:
         return other
 
     def refresh_environment(self) -> None:
-        """Look up proxies and CA bundles in the environment anew: they are read once, at the first request."""
+        """Poll up proxies and CA bundles in the environment anew: they are read once, at the first request."""
         self._transport.refresh_environment()
 
     def close(self) -> None:
@@ -847,7 +850,7 @@ class _Shared:
         self.retrier = Retrier()
         self.bridge = _LazyBridge(settings.nats_url)
         requests = ExecutionRequests(Transport(settings, tokens, self.session, self.retrier))
-        self.futures = SharedWaiter(requests.poll, self.bridge.open_hints)
+        self.futures = FuturePoller(requests.poll, self.bridge.open_hints, settings.max_polls_per_second)
 
     def close(self, *, quietly: bool) -> None:
         self.futures.close()
@@ -903,7 +906,9 @@ class _LazyBridge:
             return None
         except Exception as error:  # noqa: BLE001 - see above
             self._hints_failed = True
-            logger.warning("futures are looked at over HTTP alone: %s", error)
+            logger.warning(
+                "cannot listen for finished executions over NATS; futures fall back to HTTP polling: %s", error
+            )
             return None
 
     def close(self, *, quietly: bool) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flow_client._core.checks import identifier, seconds, seconds_from_text, shown, whole_number
+from flow_client._core.checks import identifier, rate, seconds, seconds_from_text, shown, whole_number
 from flow_client._core.secret import Secret
 from flow_client._core.synchronous import is_async
 from flow_client.errors import ConfigurationError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = 300.0
 DEFAULT_MAX_ATTEMPTS = 3
 DEFAULT_MAX_ANSWER_BYTES = 64 * 1024 * 1024
+DEFAULT_MAX_POLLS_PER_SECOND = 50.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Settings:
     timeout: float = DEFAULT_TIMEOUT
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES
+    max_polls_per_second: float = DEFAULT_MAX_POLLS_PER_SECOND
     nats_url: Secret | None = None
     execution_id: str | None = None
     deployment_id: str | None = None
@@ -61,6 +63,7 @@ def resolve(
     nats_url: str | None = None,
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
     max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES,
+    max_polls_per_second: float = DEFAULT_MAX_POLLS_PER_SECOND,
 ) -> Settings:
     """Return the settings: an argument wins over the environment, an empty variable counts as unset.
 
@@ -76,6 +79,7 @@ def resolve(
         timeout=_timeout(timeout),
         max_attempts=whole_number(max_attempts, "max_attempts"),
         max_answer_bytes=whole_number(max_answer_bytes, "max_answer_bytes"),
+        max_polls_per_second=rate(max_polls_per_second, "max_polls_per_second"),
         nats_url=Secret(nats_servers) if nats_servers else None,
         execution_id=_variable("EXECUTION_ID"),
         deployment_id=_variable("DEPLOYMENT_ID"),

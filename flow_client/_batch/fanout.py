@@ -16,7 +16,7 @@ from flow_client._batch.counts import BatchCounts
 from flow_client._batch.submitter import restated
 from flow_client._core.checks import shown, whole_number
 from flow_client._core.interruptible import LONGEST_SLEEP
-from flow_client._core.log import logger, say_what_is_left
+from flow_client._core.log import logger, warn_still_running
 from flow_client._http.retry import is_transient
 from flow_client.errors import InvalidRequestError, PlatformStatusError
 
@@ -335,7 +335,7 @@ class FanOut:
                 place.future.cancel()
         unanswered = sum(place.handle is None and place.submission.tries > 0 for place in left)
         if in_flight or unanswered or not isinstance(interrupt, (Exception, GeneratorExit)):
-            say_what_is_left(self._what_is_left(in_flight, unanswered), interrupt)
+            warn_still_running(self._what_is_left(in_flight, unanswered), interrupt)
 
     def _what_is_left(self, in_flight: list[ExecutionHandle], unanswered: int) -> str:
         parts = [f"map was left with {len(in_flight)} executions in flight"]

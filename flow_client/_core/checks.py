@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LONGEST_SECONDS = float(min(10**9, threading.TIMEOUT_MAX // 4))
 """The longest duration that can be asked for, 31 years. Locks, sleeps and timers take it, and the sum of a few."""
+HIGHEST_RATE = 1e6
+"""The highest rate that can be asked for, in times a second."""
 
 _LONGEST_SHOWN = 200
 
@@ -56,6 +58,14 @@ def whole_number(value: object, name: str, error: type[PlatformClientError] = Co
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     raise error(f"{name} is {shown(value)}; it must be a whole number above 0")
+
+
+def rate(value: Any, name: str) -> float:
+    """Return `value`, a number of times a second; raise `ConfigurationError` unless it is a usable one."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if is_number and 1 / LONGEST_SECONDS <= value <= HIGHEST_RATE:
+        return float(value)
+    raise ConfigurationError(f"{name} is {shown(value)}; it must be a number above 0 and at most {HIGHEST_RATE:g}")
 
 
 def version_text(value: object, name: str) -> str:

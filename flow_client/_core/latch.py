@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
+from contextlib import suppress
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.interruptible import LONGEST_SLEEP
@@ -23,7 +23,7 @@ class Latch:
 
     def __init__(self) -> None:
         self._is_open = False
-        self._waiting: deque[threading.Lock] = deque()
+        self._waiting: set[threading.Lock] = set()
 
     @property
     def is_open(self) -> bool:
@@ -33,16 +33,22 @@ class Latch:
     def open(self) -> None:
         """Wake everyone who waits, now and from now on."""
         self._is_open = True
-        while self._waiting:
-            self._waiting.popleft().release()
+        with suppress(KeyError):
+            while True:
+                self._waiting.pop().release()
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until it opens, for `timeout` seconds at most, for ever if None; return whether it is open."""
         mine = threading.Lock()
         mine.acquire()
-        self._waiting.append(mine)
-        deadline = Deadline(math.inf if timeout is None else timeout)
-        # Asked again: it may have been opened before that, and then nobody releases the lock.
+        self._waiting.add(mine)
+        try:
+            self._sleep(mine, Deadline(math.inf if timeout is None else timeout))
+        finally:
+            self._waiting.discard(mine)
+        return self._is_open
+
+    def _sleep(self, mine: threading.Lock, deadline: Deadline) -> None:
+        # Asked again: it may have been opened before the lock was there, and then nobody releases it.
         while not self._is_open and (left := deadline.remaining()) > 0:
             mine.acquire(timeout=min(left, LONGEST_SLEEP))
-        return self._is_open

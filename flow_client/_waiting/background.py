@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from flow_client._core.interruptible import InterruptibleFuture
+from flow_client._core.interruptible_future import InterruptibleFuture
 from flow_client._core.tracebacks import trim_traceback
-from flow_client._waiting.polling import PollSchedule, Waiter
+from flow_client._waiting.polling import PollLoop, PollSchedule
 from flow_client.errors import ClientClosedError, PlatformClientError
 
 if TYPE_CHECKING:
     from flow_client._api._generated.models import ExecutionRecord
-    from flow_client._waiting.polling import Look, LookAt
+    from flow_client._waiting.polling import Poll, Poller
 
 THREAD_NAME = "flow-client-wait"
 
@@ -22,16 +22,16 @@ class BackgroundWait:
 
     Args:
         execution_id: the execution.
-        look: reads its record.
+        poll: reads its record.
         timeout: seconds to wait.
 
     Attributes:
         future: the terminal record, or the error that ended the wait.
     """
 
-    def __init__(self, execution_id: str, look: LookAt, timeout: float) -> None:
+    def __init__(self, execution_id: str, poll: Poller, timeout: float) -> None:
         self._execution_id = execution_id
-        self._look = look
+        self._poll = poll
         self._timeout = timeout
         self._abandoned = threading.Event()
         self.future: InterruptibleFuture[ExecutionRecord] = InterruptibleFuture()
@@ -52,16 +52,16 @@ class BackgroundWait:
         self._abandoned.set()
 
     def _wait(self) -> None:
-        waiter = Waiter(self._look_unless_abandoned, sleep=self._abandoned.wait)
+        loop = PollLoop(self._poll_unless_abandoned, sleep=self._abandoned.wait)
         try:
-            record = waiter.wait(self._execution_id, self._timeout, PollSchedule())
+            record = loop.run(self._execution_id, self._timeout, PollSchedule())
         except BaseException as error:  # noqa: BLE001 - it is raised where the record would be returned
             trim_traceback(error)
             self.future.set_exception(error)
         else:
             self.future.set_result(record)
 
-    def _look_unless_abandoned(self, execution_id: str, **options: Any) -> Look:
+    def _poll_unless_abandoned(self, execution_id: str, **options: Any) -> Poll:
         if self._abandoned.is_set():
             raise ClientClosedError("the wait for the execution's end was abandoned")
-        return self._look(execution_id, **options)
+        return self._poll(execution_id, **options)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from flow_client._api._generated import operations
 from flow_client._core.checks import shown
-from flow_client._waiting.polling import Look
+from flow_client._waiting.polling import Poll
 from flow_client.errors import PlatformResponseError
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ class ExecutionRequests:
         """Return the execution's current record."""
         return self._read(execution_id).value
 
-    def poll(self, execution_id: str, *, hold: int, timeout: float) -> Look:
+    def poll(self, execution_id: str, *, hold: int, timeout: float) -> Poll:
         """Read the record once; ask the platform to hold the request for up to `hold` seconds (0: not at all)."""
         headers = {"Prefer": f"wait={hold}"} if hold else {}
         reply = self._read(execution_id, headers=headers, timeout=timeout, max_attempts=1)
-        return Look(reply.value, held="wait" in reply.headers.get("Preference-Applied", "").lower())
+        return Poll(reply.value, held="wait" in reply.headers.get("Preference-Applied", "").lower())
 
     def cancel(self, execution_id: UUID | str, **options: Any) -> ExecutionCancellation:
         """Ask for cancellation and return the platform's answer; `options` are those of `Transport.call`."""

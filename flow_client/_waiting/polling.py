@@ -1,4 +1,4 @@
-"""The wait for an execution's end: long polls where the platform holds a request, else a proportional schedule."""
+"""Polling for an execution's end: long polls if the platform holds requests, else a proportional schedule."""
 
 from __future__ import annotations
 
@@ -28,32 +28,33 @@ DEFAULT_NOT_FOUND_GRACE = 30.0
 HOLD = 20
 """Seconds for which a platform is asked to hold a request (RFC 7240 §4.3)."""
 ANSWER_TIME = 10.0
-"""Seconds that a platform has for an answer, beyond the hold: one that hangs must not use up the wait."""
+"""Seconds for an answer, beyond the hold: a platform that hangs must not use up the wait."""
 LONGEST_REST = 60.0
-"""Seconds for which a wait does not ask again, however long `Retry-After` is: the platform may be back earlier."""
-LAST_LOOK = 0.2
-"""Seconds for the look that is taken when the time is up."""
+"""Limit in seconds on an obeyed `Retry-After`: the platform may be back earlier."""
+LAST_POLL_TIMEOUT = 0.2
+"""Seconds for the last poll, which is made when the time is up."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at an execution: its record, and whether the platform held the request."""
+class Poll:
+    """What a poll returned: the execution's record, and whether the platform held the request."""
 
     record: ExecutionRecord
     held: bool
 
 
-class LookAt(Protocol):
+class Poller(Protocol):
     """Reads an execution's record, held for up to `hold` seconds (0: not at all), within `timeout` seconds."""
 
-    def __call__(self, execution_id: str, *, hold: int, timeout: float) -> Look: ...
+    def __call__(self, execution_id: str, *, hold: int, timeout: float) -> Poll: ...
 
 
 @dataclass(frozen=True)
 class PollSchedule:
-    """How long to wait before the next look: a share of the time so far, so that lateness stays in proportion.
+    """How long to wait before the next poll: a share of the time so far, so that lateness stays in proportion.
 
-    About 100 looks in half an hour, each about 6 % of the run late on average. `interval` fixes the pace instead.
+    That is about 100 polls in half an hour; the end is noticed late by 6 % of the run on average. `interval` polls at a
+    fixed pace instead.
     """
 
     share: float = 0.12
@@ -63,24 +64,24 @@ class PollSchedule:
     interval: float | None = None
 
     def pause(self, elapsed: float, uniform: Callable[[float, float], float]) -> float:
-        """Return the seconds until the next look, `elapsed` seconds after the first."""
+        """Return the seconds until the next poll, `elapsed` seconds after the first."""
         if self.interval is not None:
             return self.interval
         return min(self.longest, max(self.shortest, self.share * elapsed)) * uniform(1 - self.jitter, 1 + self.jitter)
 
 
 class Watch:
-    """One execution that is waited for: what a look means, which errors pass, and when the next look is due.
+    """The state of the wait for one execution: what a poll means, which errors are tolerated, when the next is due.
 
-    It takes looks and never sleeps: a blocking wait sleeps between two of them, the waiter of a client's futures looks
-    at other executions.
+    It polls and never sleeps: between two polls a blocking wait sleeps, and the thread of a client's futures polls for
+    other executions.
 
     Args:
         execution_id: the execution.
         deadline: when the wait runs out of time.
         schedule: the pace.
         not_found_grace: seconds for which a 404 may mean that the record cannot be seen yet.
-        longest_hold: seconds for which the platform is asked to hold a request at the most; 0 never asks.
+        longest_hold: limit in seconds on the hold that the platform is asked for; 0 never asks.
         uniform: the random numbers.
     """
 
@@ -106,16 +107,16 @@ class Watch:
         self._absorbed = 0
         self._failures = 0
 
-    def step(self, look: LookAt) -> ExecutionRecord | float:
-        """Take a look; return the terminal record, or the seconds until the next look.
+    def step(self, poll: Poller) -> ExecutionRecord | float:
+        """Poll once; return the terminal record, or the seconds until the next poll.
 
         Raises:
-            ExecutionWaitTimeout: this was the look that is taken when the time is up.
-            PlatformNotFoundError: there is no such record after the grace.
-            PlatformClientError: the platform refused; transient errors pass.
+            ExecutionWaitTimeout: the time is up, and this was the last poll.
+            PlatformNotFoundError: there is still no such record after the grace period.
+            PlatformClientError: the platform refused; transient errors are tolerated.
         """
         last = self.is_due_last
-        pause = self._look(look, last=last)
+        pause = self._poll(poll, last=last)
         if self._record is not None and self._record.is_terminal:
             return self._record
         if last:
@@ -123,49 +124,49 @@ class Watch:
         return self.within_deadline(pause)
 
     def pause(self) -> float:
-        """Return the seconds that the schedule leaves between a look now and the next."""
+        """Return the seconds from a poll now to the next, by the schedule."""
         return self._schedule.pause(self._deadline.elapsed() - self._paced_from, self._uniform)
 
     def expect_end(self) -> None:
-        """Begin the schedule anew: the execution is said to have ended, its record may be written a moment later."""
+        """Restart the schedule: it is said to have finished, but its record may be written a moment later."""
         self._paced_from = self._deadline.elapsed()
 
     @property
     def is_due_last(self) -> bool:
-        """Whether the time is up and the next look is the last."""
+        """Whether the time is up and the next poll is the last."""
         return self._deadline.remaining() <= 0
 
     def within_deadline(self, pause: float) -> float:
-        """Return `pause`, or what is left of the time: the last look is taken at the deadline."""
+        """Return `pause`, or what is left of the time: the last poll is made at the deadline."""
         return float(min(pause, max(0.0, self._deadline.remaining())))
 
-    def _look(self, look_at: LookAt, *, last: bool) -> float:
-        """Take a look, note what it showed, and return the seconds until the next one."""
+    def _poll(self, poller: Poller, *, last: bool) -> float:
+        """Poll, note what that showed, and return the seconds until the next poll."""
         started = self._deadline.elapsed()
         remaining = self._deadline.remaining()
         hold = max(0, int(min(self._longest_hold, remaining)))
-        timeout = LAST_LOOK if last else min(hold + ANSWER_TIME, remaining + LAST_LOOK)
+        timeout = LAST_POLL_TIMEOUT if last else min(hold + ANSWER_TIME, remaining + LAST_POLL_TIMEOUT)
         try:
-            look = look_at(self.execution_id, hold=hold, timeout=timeout)
+            poll = poller(self.execution_id, hold=hold, timeout=timeout)
         except PlatformClientError as error:
-            if not self._may_pass(error):
+            if not self._is_tolerated(error):
                 raise
             return self._absorb(error)
         self._error = None
         self._failures = 0
         # A platform that claims to hold requests, but answers at once with nothing new, is polled like any other.
-        worth_it = look.record != self._record or self._deadline.elapsed() - started >= hold / 2
-        self._record = look.record
-        return 0.0 if look.held and worth_it else self.pause()
+        worth_it = poll.record != self._record or self._deadline.elapsed() - started >= hold / 2
+        self._record = poll.record
+        return 0.0 if poll.held and worth_it else self.pause()
 
-    def _may_pass(self, error: PlatformClientError) -> bool:
+    def _is_tolerated(self, error: PlatformClientError) -> bool:
         if isinstance(error, PlatformNotFoundError):
             return self._deadline.elapsed() < self._not_found_grace
         return is_transient(error) or isinstance(error, PlatformTimeoutError)
 
     def _absorb(self, error: PlatformClientError) -> float:
-        """Note a failed look and return the seconds until the next: sooner than the schedule, or as it was asked."""
-        logger.debug("execution %s: a look failed, the wait goes on: %s", self.execution_id, error)
+        """Note a failure; return the seconds until the next: fewer than by the schedule, or as `Retry-After` says."""
+        logger.debug("execution %s: a poll failed, the wait goes on: %s", self.execution_id, error)
         self._error = error.with_traceback(None)
         self._absorbed += 1
         self._failures += 1
@@ -174,11 +175,11 @@ class Watch:
 
     def _timed_out(self) -> ExecutionWaitTimeout:
         status = self._record.status if self._record is not None else None
-        absorbed = f"; {self._absorbed} looks failed, the last with: {self._error}" if self._error else ""
+        absorbed = f"; {self._absorbed} polls failed, the last with: {self._error}" if self._error else ""
         return ExecutionWaitTimeout(
             f"execution {self.execution_id} did not end within {self._deadline.seconds:g} s, "
-            f"its last status is {status!r}{absorbed}; it goes on: "
-            f"take it up again with client.execution({self.execution_id!r}).wait()",
+            f"its last status was {status!r}{absorbed}; it goes on: "
+            f"wait again with client.execution({self.execution_id!r}).wait()",
             execution_id=self.execution_id,
             last_status=status,
             elapsed=self._deadline.elapsed(),
@@ -186,15 +187,15 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Waiter:
-    """Blocks until executions end. The clock, the sleep and the random numbers can be given, for tests."""
+class PollLoop:
+    """Polls until an execution has ended, and sleeps in between. Tests give clock, sleep and random numbers."""
 
-    look: LookAt
+    poll: Poller
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = sleep
     uniform: Callable[[float, float], float] = random.uniform
 
-    def wait(
+    def run(
         self,
         execution_id: str,
         timeout: float,
@@ -204,7 +205,7 @@ class Waiter:
         """Return the terminal record of `execution_id`; `Watch.step` says what is raised."""
         deadline = Deadline(timeout, self.clock)
         watch = Watch(execution_id, deadline, schedule, not_found_grace, uniform=self.uniform)
-        while isinstance(next_look := watch.step(self.look), float):
-            if next_look > 0:
-                self.sleep(next_look)
-        return next_look
+        while isinstance(outcome := watch.step(self.poll), float):
+            if outcome > 0:
+                self.sleep(outcome)
+        return outcome

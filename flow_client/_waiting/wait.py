@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flow_client._core.log import logger, say_what_is_left
+from flow_client._core.log import logger, warn_still_running
 from flow_client._core.synchronous import is_async
 from flow_client._core.tracebacks import trim_traceback
 from flow_client._waiting.background import BackgroundWait
-from flow_client._waiting.polling import DEFAULT_NOT_FOUND_GRACE, PollSchedule, Waiter
+from flow_client._waiting.polling import DEFAULT_NOT_FOUND_GRACE, PollLoop, PollSchedule
 from flow_client.errors import (
     ExecutionWaitTimeout,
     InvalidRequestError,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from flow_client._api._generated.models import ExecutionEvent, ExecutionRecord
-    from flow_client._waiting.polling import LookAt
+    from flow_client._waiting.polling import Poller
     from flow_client.executions import ExecutionHandle, OnInterrupt
 
     OnEvent = Callable[[ExecutionEvent], object]
@@ -47,7 +47,7 @@ class Wait:
         open_bridge: returns the source of events; called only if events are wanted.
     """
 
-    def __init__(self, poll: LookAt, cancel: Callable[..., object], open_bridge: Callable[[], EventSource]) -> None:
+    def __init__(self, poll: Poller, cancel: Callable[..., object], open_bridge: Callable[[], EventSource]) -> None:
         self._poll = poll
         self._cancel = cancel
         self._open_bridge = open_bridge
@@ -79,7 +79,7 @@ class Wait:
         """Return the terminal record; `PlatformClient.await_execution_result` documents arguments and errors."""
         __tracebackhide__ = True
         try:
-            return Waiter(self._poll).wait(execution_id, timeout, schedule, not_found_grace)
+            return PollLoop(self._poll).run(execution_id, timeout, schedule, not_found_grace)
         except BaseException as error:
             if not isinstance(error, PlatformClientError):
                 self._leave(execution_id, on_interrupt, error)
@@ -148,7 +148,7 @@ class Wait:
             f"the wait for execution {execution_id} was interrupted{cause}; {ending}: "
             f"take it up again with client.execution({execution_id!r}).wait()"
         )
-        say_what_is_left(message, interrupt)
+        warn_still_running(message, interrupt)
         if on_interrupt == "cancel":
             self._cancel_quietly(execution_id)
 

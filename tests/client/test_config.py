@@ -82,6 +82,12 @@ def test_an_unusable_timeout_is_refused(timeout):
         resolve(timeout=timeout)
 
 
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), True, "often", None])
+def test_an_unusable_rate_is_refused(rate):
+    with pytest.raises(ConfigurationError, match=r"max_polls_per_second is .* above 0"):
+        resolve(base_url="http://x", max_polls_per_second=rate)
+
+
 @pytest.mark.parametrize("text", ["soon", "0", "-3", "nan"])
 def test_an_unusable_timeout_variable_is_named(text, monkeypatch):
     monkeypatch.setenv("PLATFORM_TIMEOUT_SECONDS", text)

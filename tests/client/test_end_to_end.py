@@ -76,7 +76,7 @@ def test_futures_hear_of_the_end(client, ring):
     watched = [client._shared.futures._pending[future] for future in pending]
     assert [future.result(60).output for future in pending] == ["rested"] * 3
     # One that is seen by chance, a moment before it is heard of, may be among them.
-    assert any(each.announced for each in watched)
+    assert any(each.was_announced for each in watched)
 
 
 def test_a_handle_brings_the_output(client, ring):

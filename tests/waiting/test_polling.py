@@ -5,7 +5,7 @@ import math
 import pytest
 
 from flow_client._core.deadline import Deadline
-from flow_client._waiting.polling import Look, PollSchedule, Waiter, Watch
+from flow_client._waiting.polling import Poll, PollLoop, PollSchedule, Watch
 from flow_client.errors import (
     ExecutionWaitTimeout,
     PlatformAuthenticationError,
@@ -18,18 +18,18 @@ from flow_client.models import ExecutionRecord
 
 
 class Platform:
-    """An execution that ends at a given second, on a clock of its own; looks cost nothing unless they are held."""
+    """An execution that ends at a given second, on a clock of its own; polls cost nothing unless they are held."""
 
     def __init__(self, ends_at=None, *, holds=False, failures=()):
         self.now = 0.0
         self.ends_at = ends_at
         self.holds = holds
         self.failures = list(failures)
-        self.looks = []
+        self.polls = []
         self.seen_at = None
 
-    def look(self, execution_id, *, hold, timeout):
-        self.looks.append((self.now, hold, timeout))
+    def poll(self, execution_id, *, hold, timeout):
+        self.polls.append((self.now, hold, timeout))
         if self.failures:
             failure = self.failures.pop(0)
             if failure is not None:
@@ -40,27 +40,29 @@ class Platform:
             self.now = min(end, self.ends_at) if self.ends_at is not None else end
             ended = self.ends_at is not None and self.now >= self.ends_at
         status = "completed" if ended else "running"
-        return Look(ExecutionRecord(execution_id=execution_id, status=status), held=self.holds and bool(hold))
+        return Poll(ExecutionRecord(execution_id=execution_id, status=status), held=self.holds and bool(hold))
 
     def sleep(self, seconds):
         assert seconds > 0
         self.now += seconds
 
     def wait(self, timeout=300.0, schedule=None, **options):
-        waiter = Waiter(self.look, clock=lambda: self.now, sleep=self.sleep, uniform=lambda low, high: (low + high) / 2)
-        return waiter.wait("e-1", timeout, schedule or PollSchedule(), **options)
+        waiter = PollLoop(
+            self.poll, clock=lambda: self.now, sleep=self.sleep, uniform=lambda low, high: (low + high) / 2
+        )
+        return waiter.run("e-1", timeout, schedule or PollSchedule(), **options)
 
 
 def test_half_an_hour_takes_at_most_100_requests_without_long_polls():
     platform = Platform(ends_at=1800)
     assert platform.wait(timeout=3600).status == "completed"
-    assert len(platform.looks) <= 100
+    assert len(platform.polls) <= 100
 
 
 def test_half_an_hour_takes_one_request_in_20_seconds_with_long_polls():
     platform = Platform(ends_at=1800, holds=True)
     assert platform.wait(timeout=3600).status == "completed"
-    assert len(platform.looks) <= 1800 / 20 + 1
+    assert len(platform.polls) <= 1800 / 20 + 1
     assert platform.now == 1800
 
 
@@ -76,16 +78,16 @@ def test_the_overshoot_stays_in_proportion():
 def test_a_given_interval_is_a_fixed_pace_without_holds():
     platform = Platform(ends_at=10, holds=True)
     platform.wait(schedule=PollSchedule(interval=0.5))
-    assert [at for at, *_ in platform.looks] == [n * 0.5 for n in range(21)]
-    assert {hold for _, hold, _ in platform.looks} == {0}
+    assert [at for at, *_ in platform.polls] == [n * 0.5 for n in range(21)]
+    assert {hold for _, hold, _ in platform.polls} == {0}
 
 
 @pytest.mark.parametrize("holds", [True, False])
-def test_the_last_look_is_taken_at_the_deadline(holds):
+def test_the_last_poll_is_made_at_the_deadline(holds):
     platform = Platform(holds=holds)
     with pytest.raises(ExecutionWaitTimeout) as caught:
         platform.wait(timeout=7.5)
-    at, hold, timeout = platform.looks[-1]
+    at, hold, timeout = platform.polls[-1]
     assert (at, hold) == (7.5, 0)
     assert timeout <= 0.25
     assert (caught.value.execution_id, caught.value.last_status) == ("e-1", "running")
@@ -97,23 +99,23 @@ def test_an_end_at_the_deadline_is_still_seen():
     assert platform.wait(timeout=7.5).status == "completed"
 
 
-def test_a_wait_of_no_time_takes_one_look():
+def test_a_wait_of_no_time_polls_once():
     platform = Platform()
     with pytest.raises(ExecutionWaitTimeout):
         platform.wait(timeout=0)
-    assert len(platform.looks) == 1
+    assert len(platform.polls) == 1
 
 
 def test_a_platform_that_claims_to_hold_but_does_not_is_polled_at_the_schedules_pace():
     platform = Platform(ends_at=60)
 
-    def look(execution_id, *, hold, timeout):
-        answer = Platform.look(platform, execution_id, hold=hold, timeout=timeout)
-        return Look(answer.record, held=True)
+    def poll(execution_id, *, hold, timeout):
+        answer = Platform.poll(platform, execution_id, hold=hold, timeout=timeout)
+        return Poll(answer.record, held=True)
 
-    platform_wait = Waiter(look, clock=lambda: platform.now, sleep=platform.sleep, uniform=lambda *_: 1.0)
-    platform_wait.wait("e-1", 300, PollSchedule())
-    assert len(platform.looks) < 70
+    loop = PollLoop(poll, clock=lambda: platform.now, sleep=platform.sleep, uniform=lambda *_: 1.0)
+    loop.run("e-1", 300, PollSchedule())
+    assert len(platform.polls) < 70
 
 
 TRANSIENT = [
@@ -131,10 +133,10 @@ def test_transient_errors_do_not_end_a_wait(failure):
 
 def test_an_outage_is_polled_more_and_more_slowly():
     platform = Platform(failures=[PlatformConnectionError("down")] * 10_000)
-    with pytest.raises(ExecutionWaitTimeout, match="looks failed, the last with: down") as caught:
+    with pytest.raises(ExecutionWaitTimeout, match="polls failed, the last with: down") as caught:
         platform.wait(timeout=600)
     assert isinstance(caught.value.__cause__, PlatformConnectionError)
-    assert len(platform.looks) <= 600 / 8 + 50
+    assert len(platform.polls) <= 600 / 8 + 50
 
 
 def test_retry_after_is_kept_to():
@@ -146,7 +148,7 @@ def test_retry_after_is_kept_to():
 def test_a_wait_asks_again_after_a_minute_however_long_it_was_told_to_stay_away():
     platform = Platform(ends_at=1, failures=[PlatformServerError("503", status_code=503, retry_after=3600)])
     assert platform.wait().status == "completed"
-    assert [at for at, *_ in platform.looks] == [0, 60]
+    assert [at for at, *_ in platform.polls] == [0, 60]
 
 
 def test_a_wait_without_a_limit_goes_on_until_the_end():
@@ -158,7 +160,7 @@ def test_a_permanent_error_ends_the_wait_at_once():
     platform = Platform(failures=[PlatformAuthenticationError("401", status_code=401)])
     with pytest.raises(PlatformAuthenticationError):
         platform.wait()
-    assert len(platform.looks) == 1
+    assert len(platform.polls) == 1
 
 
 def not_found():

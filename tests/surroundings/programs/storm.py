@@ -23,9 +23,9 @@ from urllib3 import HTTPResponse
 from flow_client import PlatformClient
 from flow_client._api._generated import models
 from flow_client._api.base import FlowModel
-from flow_client._waiting.polling import Waiter
+from flow_client._waiting.polling import PollLoop
 
-WAIT = Waiter.wait.__code__
+WAIT = PollLoop.run.__code__
 FINALIZER = HTTPResponse.closed.fget.__code__
 """What the finalizer of a response calls. It drops what is raised there, and nobody can tell."""
 PATIENCE = 2.0
