@@ -17,9 +17,8 @@ demo: $(DEMO) ## Run the quickstart on a platform of its own.
 # More of them than there are cores: half of a test's time is waiting.
 SIDE_BY_SIDE := -n 4 --dist worksteal
 
-test: $(DEV) ## Run the tests, side by side but for those that measure time.
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not timing'
-	@$(BIN)/python -m pytest -m timing
+test: $(DEV) ## Run the tests, side by side.
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 soak: $(DEV) ## Run the large tests in full: every moment to kill at, every cut (about twenty minutes).
 	@SOAK=1 $(BIN)/python -m pytest -m soak $(TESTS)

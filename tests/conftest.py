@@ -11,6 +11,7 @@ import pytest
 from support.bus import Bus
 from support.http import HttpServer
 from support.jetstream import create_streams
+from support.lateness import Lateness
 
 from flow_client import NatsBridge, PlatformClient
 from flow_client.local.nats_server import NatsServer
@@ -97,6 +98,13 @@ def refusing_url():
 def components():
     """The manifest of components that end in every way an execution can end."""
     return Path(__file__).parent / "support" / "components" / "components.toml"
+
+
+@pytest.fixture
+def machine():
+    """What this machine itself is late by while the test runs."""
+    with Lateness() as lateness:
+        yield lateness
 
 
 def _is_running(pid):

@@ -17,7 +17,7 @@ from flow_client import PlatformBadRequestError
 from flow_client.local import LocalPlatform
 
 SCRIPT = Path(__file__).parent / "programs" / "nightly.py"
-INPUTS = 24
+INPUTS = few(12, of=24)
 KILLS = few(6, of=20)
 
 

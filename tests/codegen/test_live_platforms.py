@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.live_platforms import COMPONENT, ORG, STYLES, WORKSPACE, served
+from support.size import few
 from support.specifications import OURS, field, live, operation, put, refreshed, schema
 
 from flow_client import models
@@ -55,7 +56,8 @@ def _assert_each_post_came_twice_with_one_key(engine):
     assert all(keys.count(key) == 2 for key in keys)
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.soak
+@pytest.mark.parametrize("style", few(["moved", "older"], of=STYLES))
 def test_a_second_refresh_changes_nothing(package, style, capsys):
     app, _ = STYLES[style]()
     with served(app) as url:

@@ -5,11 +5,13 @@ import dataclasses
 import random
 import time
 from collections import Counter
+from functools import partial
 
 import psutil
 import pytest
 from nats.js.api import DiscardPolicy
 from support.jetstream import with_jetstream
+from support.size import few
 
 from flow_client import NatsBridge, PlatformClientError
 from flow_client.local import LocalPlatform
@@ -97,12 +99,13 @@ def test_a_late_running_does_not_hide_the_end(platform, client):
     assert handle.status().status == "cancelled"
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(180)
 def test_each_end_is_published_once_though_the_api_is_killed_again_and_again(platform, client, eventually):
     chance = random.Random(7)
-    handles = [
-        client.submit_code_block_execution("count-words", {"text": "a b"}, ring_id=platform.ring_id) for _ in range(24)
-    ]
-    for _ in range(8):
+    submit = partial(client.submit_code_block_execution, "count-words", {"text": "a b"}, ring_id=platform.ring_id)
+    handles = [submit() for _ in range(few(12, of=24))]
+    for _ in range(few(4, of=8)):
         time.sleep(chance.uniform(0, 0.5))
         restart_api(platform)
     ids = {handle.execution_id for handle in handles}

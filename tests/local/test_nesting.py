@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 from support.jetstream import read_execution_ids
+from support.size import few
 
 from flow_client.local import LocalPlatform, tokens
 from flow_client.local.state.dispatch import LEVELS
@@ -13,7 +14,7 @@ PARENTS = 5
 pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture(params=[1, 4], ids="{} at a time".format)
+@pytest.fixture(scope="module", params=[1, 4], ids="{} at a time".format)
 def platform(components, request):
     with LocalPlatform(components, max_workers=request.param) as platform:
         yield platform
@@ -30,7 +31,8 @@ def outputs(handles):
     return [record.output if record.is_completed else (record.status, record.error) for record in records]
 
 
-@pytest.mark.parametrize("levels", [2, 3])
+@pytest.mark.soak
+@pytest.mark.parametrize("levels", few([3], of=[2, 3]))
 def test_more_parents_than_slots_all_get_their_childrens_results(platform, client, levels):
     submit = partial(client.submit_workflow_execution, "nest", {"levels": levels}, ring_id=platform.ring_id)
     assert outputs([submit() for _ in range(PARENTS)]) == [levels] * PARENTS
@@ -60,11 +62,13 @@ def test_a_component_that_submits_itself_without_end_is_refused_at_a_bound(compo
     assert started == LEVELS
 
 
+@pytest.mark.soak
 def test_a_flood_never_runs_more_than_the_limit(components, tmp_path):
+    count = few(20, of=100)
     with LocalPlatform(components, max_workers=4) as platform, platform.client() as client:
         submit = partial(client.submit_workflow_execution, "crowd", {"folder": str(tmp_path)}, ring_id=platform.ring_id)
-        seen = outputs([submit() for _ in range(100)])
-    assert len(seen) == 100
+        seen = outputs([submit() for _ in range(count)])
+    assert len(seen) == count
     assert max(seen) <= 4
 
 

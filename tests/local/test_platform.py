@@ -17,9 +17,15 @@ from flow_client.local import LocalPlatform, LocalPlatformError, SettingError
 from flow_client.local.nats_server import NatsServer
 
 
-@pytest.fixture
-def platform(components, tmp_path):
-    with LocalPlatform(components, store_dir=tmp_path / "store", max_workers=2) as platform:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def platform(components, store):
+    """A platform for all tests that leave it as it was: parts of it may be killed, if they are started again."""
+    with LocalPlatform(components, store_dir=store, max_workers=2) as platform:
         yield platform
 
 
@@ -149,9 +155,9 @@ def test_service_that_does_not_start_is_an_error_with_its_log(components, tmp_pa
         LocalPlatform(components, store_dir=tmp_path).start()
 
 
-def test_store_is_for_one_platform_at_a_time(platform, components, tmp_path):
+def test_store_is_for_one_platform_at_a_time(platform, components, store):
     with pytest.raises(LocalPlatformError, match="is in use by another platform"):
-        LocalPlatform(components, store_dir=tmp_path / "store").start()
+        LocalPlatform(components, store_dir=store).start()
     assert requests.get(f"{platform.base_url}/openapi.json", timeout=10).ok
 
 

@@ -15,6 +15,7 @@ from support.size import few
 from flow_client import BridgeTimeoutError, NatsBridge, PlatformClient
 
 READERS = few(220, of=1_100)
+BRIDGES = few(6, of=20)
 NOW = "2026-01-05T09:30:00+00:00"
 
 
@@ -128,6 +129,7 @@ def threads():
     return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("flow-client"))
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("collector_off")
 @pytest.mark.parametrize("collect", [in_this_thread, in_another_thread, in_the_loops_thread])
 def test_a_bridge_that_is_dropped_leaves_no_thread_and_no_file(
@@ -137,13 +139,13 @@ def test_a_bridge_that_is_dropped_leaves_no_thread_and_no_file(
     bridge.publish_execution_status(execution_id, "running")
     process = psutil.Process()
     files, running = process.num_fds(), threads()
-    for _ in range(20):
+    for _ in range(BRIDGES):
         dropped = NatsBridge(nats_server.url)
         dropped.publish_execution_status(execution_id, "running")
         assert next(dropped.events(execution_id)).sequence == 1
         del dropped
         collect(bridge)
-    assert len(unclosed) == 20
+    assert len(unclosed) == BRIDGES
     assert eventually(lambda: threads() == running)
     assert eventually(lambda: process.num_fds() <= files)
 

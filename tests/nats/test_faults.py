@@ -36,7 +36,7 @@ def test_a_server_that_cannot_be_reached_costs_the_connect_timeout(execution_id)
         started = time.monotonic()
         with pytest.raises(BridgeTimeoutError, match=r"127\.0\.0\.1:1.*0\.5 s.*[Cc]onnect") as caught:
             bridge.publish_execution_status(execution_id, "running")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
     assert "secret" not in str(caught.value)
     assert not [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
 
@@ -48,7 +48,7 @@ def test_a_server_that_says_nothing_costs_the_connect_timeout(execution_id):
             started = time.monotonic()
             with pytest.raises(BridgeTimeoutError):
                 bridge.fetch_execution_input(None, execution_id)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 4
 
 
 def test_refused_credentials_are_an_error_at_once(server, execution_id):
@@ -56,7 +56,7 @@ def test_refused_credentials_are_an_error_at_once(server, execution_id):
         started = time.monotonic()
         with pytest.raises(BridgeError, match="refuses") as caught:
             bridge.publish_execution_status(execution_id, "running")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 10
     assert not isinstance(caught.value, BridgeTimeoutError)
     assert "wrong-token" not in str(caught.value)
 
@@ -183,7 +183,7 @@ def test_close_is_bounded_on_a_server_that_hangs(server, execution_id):
     with frozen(server.pid):
         started = time.monotonic()
         bridge.close()
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 10
     assert not [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
 
 
@@ -195,6 +195,6 @@ def test_ctrl_c_lands_while_the_server_is_away(server, bridge, execution_id):
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         bridge.push_execution_output(None, execution_id, 1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
     timer.join()
     server.start()

@@ -42,7 +42,7 @@ def test_the_wait_for_an_input_ends_in_time(bridge, execution_id):
     started = time.monotonic()
     with pytest.raises(BridgeTimeoutError):
         bridge.fetch_execution_input(None, execution_id, timeout=0.5)
-    assert 0.4 < time.monotonic() - started < 3
+    assert 0.4 < time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("raw", [b"", b"no json", b"[]", b'{"messages": {}}', b"\xff"])
@@ -78,7 +78,7 @@ def test_closing_leaves_an_unfinished_input_to_the_successor(nats_server, bridge
         predecessor.fetch_execution_input(None, execution_id, ack="on_done")
     started = time.monotonic()
     bridge.fetch_execution_input(None, execution_id)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert not bus.input_waits(execution_id)
 
 

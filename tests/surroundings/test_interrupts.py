@@ -38,7 +38,7 @@ def test_ctrl_c_lands_at_once_and_the_client_is_usable_afterwards(programs, serv
     if way == "back-off":
         assert "the next in 30.00 s" in program.stdout.readline()
     *_, seconds = interrupted(program)
-    assert seconds < 5
+    assert seconds < 10
 
 
 @pytest.mark.parametrize("way", [*DETACHED, *CANCELLED])
@@ -52,7 +52,7 @@ def test_ctrl_c_in_a_wait_says_what_becomes_of_the_execution_and_cancels_it_only
     assert line.endswith("client.execution('running-1').wait()")
     assert report["notes"] == [line]
     assert server.cancelled == ({"running-1": 1} if way in CANCELLED else {})
-    assert seconds < 5
+    assert seconds < 10
 
 
 def test_a_cancellation_that_hangs_does_not_hold_ctrl_c_for_long(programs, server):
@@ -68,7 +68,7 @@ def test_ctrl_c_at_a_future_leaves_its_thread_alone(programs, server):
     assert server.wait_for("running-1", 3)
     lines, _, seconds = interrupted(program)
     assert lines == []
-    assert seconds < 5
+    assert seconds < 10
 
 
 def test_ctrl_c_in_a_map_says_what_is_in_flight(programs, server):
@@ -78,7 +78,7 @@ def test_ctrl_c_in_a_map_says_what_is_in_flight(programs, server):
     (line,) = lines
     assert line.startswith("map was left with 2 executions in flight; they go on")
     assert line.endswith("client.execution(): running-1, running-2")
-    assert seconds < 5
+    assert seconds < 10
 
 
 @pytest.mark.soak

@@ -98,7 +98,7 @@ def test_it_comes_out_of_a_call(client, kind, way):
     came, seconds = interrupted(error, lambda: REQUESTS[way](client))
     assert came is error
     assert (error.__cause__, error.__context__) == (None, None)
-    assert seconds < 5
+    assert seconds < 10
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -113,7 +113,7 @@ def test_it_comes_out_of_a_wait_which_says_what_goes_on(client, server, caplog, 
     assert line.startswith(f"the wait for execution {execution_id} was interrupted by {kind.__name__}; it goes on")
     assert error.__notes__ == [line]
     assert server.cancelled == {}
-    assert seconds < 5
+    assert seconds < 10
 
 
 @pytest.mark.parametrize("kind", [SoftTimeLimit, TimeLimit, SystemExit])
@@ -132,7 +132,7 @@ def test_it_comes_out_of_a_future(client, kind):
     future = client.execution("running-1").future()
     came, seconds = interrupted(error, future.result)
     assert came is error
-    assert seconds < 5
+    assert seconds < 10
     assert not future.done()
     future.cancel()
 
