@@ -34,7 +34,7 @@ def resolve(document: Schema, node: Any) -> Schema:
     """Return what `node` stands for, following its `$ref` within the document.
 
     Raises:
-        SpecError: a reference leads nowhere, in a circle or out of the document, or `node` is no object.
+        SpecError: a reference leads nowhere, in a circle or out of the document, or `node` is not an object.
     """
     seen: list[str] = []
     while isinstance(node, dict) and isinstance(node.get("$ref"), str):

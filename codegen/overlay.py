@@ -63,7 +63,7 @@ def read(path: Path) -> Overlay:
     """Return the overlay in a file.
 
     Raises:
-        SpecError: it is no overlay, or has an action that cannot be understood.
+        SpecError: it is not an overlay, or an action in it is not valid.
     """
     try:
         content = path.read_bytes()

@@ -22,7 +22,7 @@ def read(source: str, headers: Mapping[str, str] | None = None) -> Schema:
     """Return the OpenAPI document at `source`, a file or an http(s) URL, in JSON or YAML.
 
     Raises:
-        SpecError: it cannot be fetched or read, or is no OpenAPI 3 document.
+        SpecError: it cannot be fetched or read, or is not an OpenAPI 3 document.
     """
     is_url = urlsplit(source).scheme in ("http", "https")
     try:

@@ -53,6 +53,7 @@ def answers_are_read_as_dicts(client: PlatformClient, record: ExecutionRecord, g
     record.pop("status")  # type: ignore[attr-defined]
     client.get_service_skills("search", version=3)
     client.get_service_skills("search", version=3.0)  # type: ignore[arg-type]
+    print(flow_client.PlatformTimeOutError)  # type: ignore[attr-defined]
     return record | {"mine": 1}
 
 
