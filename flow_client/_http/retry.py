@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tenacity import RetryCallState, Retrying
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_any
 
 from flow_client._core.fork import renew_after_fork
 from flow_client._core.interruptible import sleep
@@ -81,8 +81,24 @@ class Call(Generic[ResultT]):
     attempts: int = 0
 
     def __call__(self) -> ResultT:
+        """Make one attempt."""
         self.attempts += 1
         return self.attempt()
+
+    def has_no_time(self, state: RetryCallState) -> bool:
+        """Return whether the pause before the next attempt reaches the deadline."""
+        return state.upcoming_sleep >= self.deadline.remaining()
+
+    def announce_retry(self, state: RetryCallState) -> None:
+        """Log why and when there is another attempt."""
+        logger.warning(
+            "%s: attempt %d of %d failed, the next in %.2f s: %s",
+            self.name,
+            self.attempts,
+            self.max_attempts,
+            state.upcoming_sleep,
+            _error(state),
+        )
 
 
 class Retrier:
@@ -91,48 +107,34 @@ class Retrier:
     def __init__(
         self, sleep: Callable[[float], None] = sleep, uniform: Callable[[float, float], float] = random.uniform
     ) -> None:
+        self._sleep = sleep
         self._uniform = uniform
         self._budget = RetryBudget()
-        self._retrying = Retrying(
-            sleep=sleep,
-            retry=self._is_worth_it,
-            wait=self._wait,
-            stop=self._must_stop,
-            before_sleep=self._announce,
-            reraise=True,
-        )
 
     def run(self, call: Call[ResultT]) -> ResultT:
         """Return the call's result; raise the error of its last attempt."""
-        # A copy for each call: tenacity keeps its state by thread, and a signal handler may call in the midst of one.
-        result = self._retrying.copy()(call)
+        # One for each call: tenacity keeps its state by thread, and a signal handler may call in the midst of one.
+        retrying = Retrying(
+            sleep=self._sleep,
+            retry=retry_if_exception(is_transient),
+            wait=self._pause,
+            # In this order: the first that says so ends the call, and the last takes a token from the budget. tenacity
+            # takes functions here, which its types leave out.
+            stop=stop_any(stop_after_attempt(call.max_attempts), call.has_no_time, self._has_no_token),  # type: ignore[arg-type]
+            before_sleep=call.announce_retry,
+            reraise=True,
+        )
+        result = retrying(call)
         self._budget.give_back(call.attempts - 1)
         return result
 
-    @staticmethod
-    def _is_worth_it(state: RetryCallState) -> bool:
-        return state.outcome is not None and is_transient(state.outcome.exception())
-
-    def _wait(self, state: RetryCallState) -> float:
+    def _pause(self, state: RetryCallState) -> float:
         pause = backoff(state.attempt_number) * self._uniform(0.5, 1.0)
         asked: float = getattr(_error(state), "retry_after", None) or 0.0
         return max(pause, asked)
 
-    def _must_stop(self, state: RetryCallState) -> bool:
-        call = _call(state)
-        return (
-            call.attempts >= call.max_attempts
-            or state.upcoming_sleep >= call.deadline.remaining()
-            or not self._budget.take()
-        )
-
-    @staticmethod
-    def _announce(state: RetryCallState) -> None:
-        call = _call(state)
-        logger.warning(
-            "%s: attempt %d of %d failed, the next in %.2f s: %s",
-            *(call.name, call.attempts, call.max_attempts, state.upcoming_sleep, _error(state)),
-        )
+    def _has_no_token(self, _: RetryCallState) -> bool:
+        return not self._budget.take()
 
 
 def backoff(failures: int) -> float:
@@ -179,12 +181,6 @@ def _moment(date: str | None) -> datetime | None:
         return None
     # A date without an offset is in UTC: RFC 9110 allows no other.
     return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
-
-
-def _call(state: RetryCallState) -> Call[object]:
-    if not isinstance(state.fn, Call):
-        raise TypeError(f"a retrier runs calls, not {state.fn!r}")
-    return state.fn
 
 
 def _error(state: RetryCallState) -> BaseException | None:

@@ -140,7 +140,7 @@ def test_a_name_that_does_not_resolve_means_that_nothing_was_sent(host):
 def test_a_request_that_an_earlier_attempt_sent_stays_sent():
     server = faults.RawServer(lambda _: [None])
     with server, client_of(server.url, 5.0, max_attempts=2) as client:
-        client._transport._retrier._retrying.sleep = lambda _: server.stop()
+        client._transport._retrier._sleep = lambda _: server.stop()
         with pytest.raises(flow_client.PlatformConnectionError, match="may have been received") as caught:
             client.submit_workflow_execution("wf-1", {}, ring_id="r-1")
     assert (caught.value.attempts, caught.value.stage, caught.value.request_sent) == (2, "connect", True)

@@ -55,6 +55,13 @@ ERRORS |= {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_frames_are_kept():
+    yield
+    for error in ERRORS.values():
+        error.__traceback__ = None
+
+
 class RaisingAdapter(BaseAdapter):
     """Stands where requests stands, and raises."""
 
@@ -125,6 +132,6 @@ def test_what_is_no_error_passes_through_and_is_not_tried_again(kind):
 
 def test_a_client_that_is_closed_between_attempts_says_so():
     client = PlatformClient("http://127.0.0.1:9", "t-1", "o", "w", max_attempts=3)
-    client._transport._retrier._retrying.sleep = lambda _: client.close()
+    client._transport._retrier._sleep = lambda _: client.close()
     with client, pytest.raises(flow_client.ClientClosedError):
         client.get_execution_status("e-1")
