@@ -86,7 +86,7 @@ def _connection_failed(method: str, url: str, error: Exception, sent: str) -> st
 
 
 def _stage(exchange: HttpExchange, error: Exception) -> str:
-    """Return the stage; `tls` only for what another attempt cannot mend, not for a handshake that was cut."""
+    """Return the stage; `tls` only for what another attempt cannot help, not for a handshake that was cut."""
     cause = _cause(error)
     refused = isinstance(error, _TLS_FAILURES) or isinstance(cause, ssl.SSLCertVerificationError)
     if exchange.stage == "connect" and refused and not isinstance(cause, _CUT_HANDSHAKE):

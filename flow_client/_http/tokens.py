@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TokenStore:
-    """The token that the next request carries (contract section 1, token refresh). Threads may share it."""
+    """The token that the next request carries. Threads may share it."""
 
     def __init__(self, source: str | Callable[[], str], on_refresh: Callable[[str], object] | None = None) -> None:
         """Take the token, or ask `source` for the first one."""

@@ -295,7 +295,7 @@ def _content(operation: Operation[Any], answer: HttpAnswer) -> Any:
 
 def _broken_answer(request: Request, answer: HttpAnswer, what: str) -> PlatformResponseError:
     return PlatformResponseError(
-        f"{request.name}: the answer with status {answer.status} is not what the contract says: {what}",
+        f"{request.name}: the answer with status {answer.status} is not what the specification says: {what}",
         status_code=answer.status,
         request_id=answer.headers.get("X-Request-Id"),
     )
@@ -307,7 +307,7 @@ def _status_error(request: Request, answer: HttpAnswer) -> PlatformStatusError:
     detail = _detail(answer)
     said = f": {_shown(detail)}" if detail not in (None, "") else ""
     if 300 <= answer.status < 400:  # noqa: PLR2004 - the class of redirects, RFC 9110 §15.4
-        said = f": redirects are not followed (to {answer.headers.get('Location')!r}); mend base_url"
+        said = f": redirects are not followed (to {answer.headers.get('Location')!r}); fix base_url"
     return kind(
         f"{request.name}: {answer.status}{said}",
         status_code=answer.status,
