@@ -64,15 +64,15 @@ DEFAULT_PATIENCE = 300.0
 
 
 class PlatformClient:
-    """A blocking client of the Flow platform (contract section 1). Threads may share it; it is a context manager.
+    """A blocking client of the Flow platform. Threads may share it, and it is a context manager.
 
-    Every method that sends raises these, all of them `PlatformClientError`:
+    Every method that sends a request can raise these subclasses of `PlatformClientError`:
 
-    * `InvalidRequestError`, `ConfigurationError`: an argument or a setting cannot be used; nothing was sent.
-    * `PlatformConnectionError`, `PlatformTimeoutError`: no whole answer came; `request_sent` and `stage` say how far
-      it went, and calling again with the error's `idempotency_key` cannot run a job twice.
+    * `InvalidRequestError`, `ConfigurationError`: an argument or a setting is not valid; nothing was sent.
+    * `PlatformConnectionError`, `PlatformTimeoutError`: no complete answer arrived; `request_sent` and `stage` say how
+      far the request got. Calling again with the error's `idempotency_key` cannot run a job twice.
     * `PlatformStatusError`: the platform answered with an error; its subclasses name the usual ones.
-    * `PlatformResponseError`: the answer is not what the contract says.
+    * `PlatformResponseError`: the answer does not match the specification.
     * `ClientClosedError`: after `close()`.
 
     Ids are UUIDs, given as `UUID` or `str`; durations are seconds. `scope`, `auto_deploy` and, except for inline calls,
@@ -104,20 +104,20 @@ class PlatformClient:
         max_polls_per_second: float = configuration.DEFAULT_MAX_POLLS_PER_SECOND,
         session: requests.Session | None = None,
     ) -> None:
-        """Take the settings from the arguments, else from the environment; an empty variable counts as unset.
+        """Read the settings from the arguments or else from the environment, where an empty variable counts as unset.
 
         Args:
             base_url: the API's URL, else `PLATFORM_API_URL`.
             auth_token: the JWT, else `AUTH_TOKEN`; or a function that returns one, asked now and again after a 401.
             org_id: the organisation, else `ORG_ID`.
             workspace_id: the workspace, else `WORKSPACE_ID`.
-            timeout: seconds for one operation whole, retries and all, else `PLATFORM_TIMEOUT_SECONDS`, else 300.
-                It does not bound a wait for an execution, nor the execution.
-            on_auth_token_refresh: called with a token that the platform renewed.
-            ring_id: the ring of every submission that names none, else `RING_ID`.
+            timeout: seconds for one whole operation, including retries, else `PLATFORM_TIMEOUT_SECONDS`, else 300. It
+                does not bound a wait for an execution, nor the execution.
+            on_auth_token_refresh: called with each token that the platform renews.
+            ring_id: the default ring of submissions, else `RING_ID`.
             nats_url: NATS server(s), comma-separated, else `NATS_URL`; used by the NATS methods, by `on_event`, and to
-                hear that executions with a future have ended.
-            max_attempts: how often one operation is tried.
+                learn when executions with a future have finished.
+            max_attempts: how many times one operation is tried.
             max_answer_bytes: the size limit on one answer, in bytes.
             max_polls_per_second: limit on the status requests a second of all futures together, and of `map`.
             session: a `requests.Session` of your own to send through, with its mounted adapters, hooks, headers,
@@ -127,7 +127,7 @@ class PlatformClient:
                 The client does not close the session.
 
         Raises:
-            ConfigurationError: a setting is missing or unusable. Nothing has been sent.
+            ConfigurationError: a setting is missing or not valid. Nothing has been sent.
         """
         auth_token = configuration.hidden(auth_token)
         configuration.check_callback(on_auth_token_refresh)
@@ -167,18 +167,18 @@ class PlatformClient:
         Args:
             code_block_id: the code block.
             input_parameters: its parameters by name, a JSON object.
-            config: settings of this execution, a JSON object that the code block can read; none if None.
+            config: settings for this execution, a JSON object that the code block can read; empty if None.
             lifecycle_event: why the execution is run; `workflow` if None.
-            ring_id: the ring whose runners take it; the client's, or `RING_ID`, if None.
-            timeout_seconds: the platform ends the execution, with the status `timeout`, after so many seconds; 300 if
+            ring_id: the ring whose runners execute it; the client's if None.
+            timeout_seconds: after this many seconds the platform ends the execution with the status `timeout`; 300 if
                 None. It does not bound this call.
-            idempotency_key: names the submission: another one with the same key starts no second execution. A new one
-                for each call if None.
+            idempotency_key: identifies the submission: submitting again with the same key does not start a second
+                execution. Generated for each call if None.
 
         Raises:
-            ConfigurationError: there is no ring. Nothing was sent.
-            InvalidRequestError: an argument cannot be used. Nothing was sent.
-            PlatformClientError: as `PlatformClient` says.
+            ConfigurationError: no ring is given. Nothing was sent.
+            InvalidRequestError: an argument is not valid. Nothing was sent.
+            PlatformClientError: see `PlatformClient`.
         """
         event = "workflow" if lifecycle_event is None else lifecycle_event
         fields = {"input_parameters": input_parameters, **self._terms(config, event, ring_id, timeout_seconds)}
@@ -202,18 +202,18 @@ class PlatformClient:
         Args:
             workflow_id: the workflow.
             input_data: its input, a JSON object.
-            config: settings of this execution, a JSON object that the workflow can read; none if None.
+            config: settings for this execution, a JSON object that the workflow can read; empty if None.
             lifecycle_event: why the execution is run; `workflow` if None.
-            ring_id: the ring whose runners take it; the client's, or `RING_ID`, if None.
-            timeout_seconds: the platform ends the execution, with the status `timeout`, after so many seconds; 300 if
+            ring_id: the ring whose runners execute it; the client's if None.
+            timeout_seconds: after this many seconds the platform ends the execution with the status `timeout`; 300 if
                 None. It does not bound this call.
-            idempotency_key: names the submission: another one with the same key starts no second execution. A new one
-                for each call if None.
+            idempotency_key: identifies the submission: submitting again with the same key does not start a second
+                execution. Generated for each call if None.
 
         Raises:
-            ConfigurationError: there is no ring. Nothing was sent.
-            InvalidRequestError: an argument cannot be used. Nothing was sent.
-            PlatformClientError: as `PlatformClient` says.
+            ConfigurationError: no ring is given. Nothing was sent.
+            InvalidRequestError: an argument is not valid. Nothing was sent.
+            PlatformClientError: see `PlatformClient`.
         """
         event = "workflow" if lifecycle_event is None else lifecycle_event
         fields = {"input_data": input_data, **self._terms(config, event, ring_id, timeout_seconds)}
@@ -235,25 +235,25 @@ class PlatformClient:
         Args:
             agent_id: the agent.
             input_data: its input, a JSON object.
-            config: settings of this execution, a JSON object that the agent can read; none if None.
+            config: settings for this execution, a JSON object that the agent can read; empty if None.
             lifecycle_event: why the execution is run; `agent_run` if None.
-            ring_id: the ring whose runners take it; the client's, or `RING_ID`, if None.
-            timeout_seconds: the platform ends the execution, with the status `timeout`, after so many seconds; 300 if
+            ring_id: the ring whose runners execute it; the client's if None.
+            timeout_seconds: after this many seconds the platform ends the execution with the status `timeout`; 300 if
                 None. It does not bound this call.
-            idempotency_key: names the submission: another one with the same key starts no second execution. A new one
-                for each call if None.
+            idempotency_key: identifies the submission: submitting again with the same key does not start a second
+                execution. Generated for each call if None.
 
         Raises:
-            ConfigurationError: there is no ring. Nothing was sent.
-            InvalidRequestError: an argument cannot be used. Nothing was sent.
-            PlatformClientError: as `PlatformClient` says.
+            ConfigurationError: no ring is given. Nothing was sent.
+            InvalidRequestError: an argument is not valid. Nothing was sent.
+            PlatformClientError: see `PlatformClient`.
         """
         event = "agent_run" if lifecycle_event is None else lifecycle_event
         fields = {"input_data": input_data, **self._terms(config, event, ring_id, timeout_seconds)}
         return self._submit(operations.SUBMIT_AGENT_EXECUTION, {"agent_id": agent_id}, fields, idempotency_key)
 
     def get_execution_status(self, execution_id: ExecutionReference) -> ExecutionRecord:
-        """Return the execution's record as it is now.
+        """Return the execution's current record.
 
         Args:
             execution_id: the execution: its id, or a handle on it.
@@ -267,7 +267,7 @@ class PlatformClient:
             execution_id: the execution: its id, or a handle on it.
 
         Returns:
-            What the platform answered, in its own form; without any field when it answered nothing.
+            The platform's answer, whatever its form; it has no fields if the platform sent no body.
         """
         return self._requests.cancel(id_of(execution_id, self.settings))
 
@@ -293,20 +293,21 @@ class PlatformClient:
             code_block_id: the code block.
             input_parameters: its parameters by name, a JSON object.
             context: the settings of this execution, a JSON object that the code block can read as its config.
-            scope: taken and not sent.
+            scope: accepted and ignored.
             lifecycle_event: why the execution is run; `workflow` if None.
-            timeout_seconds: the platform ends the execution after so many seconds, and the wait ends with it; 300 if
+            timeout_seconds: after this many seconds the platform ends the execution, and the wait ends too; 300 if
                 None.
-            caller_deployment_id: taken and not sent.
-            ring_id: the ring whose runners take the execution; the client's, or `RING_ID`, if None.
-            idempotency_key: names the submission: another one with the same key starts no second execution.
+            caller_deployment_id: accepted and ignored.
+            ring_id: the ring whose runners execute it; the client's if None.
+            idempotency_key: identifies the submission: submitting again with the same key does not start a second
+                execution.
             check: raise `PlatformExecutionError` unless it completed.
             on_interrupt: what Ctrl-C does to the execution, `detach` or `cancel`.
             on_event: called with each of the execution's events.
 
         Raises:
-            PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort. With `check`
-                also: it ended otherwise than `completed`.
+            PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort. With `check`,
+                also if the execution did not complete.
         """
         budget = _execution_seconds(timeout_seconds)
         self._wait.check(on_interrupt, on_event)
@@ -345,20 +346,21 @@ class PlatformClient:
             input_data: its input, a JSON object.
             context: the config, if `config` is None.
             config: the settings of this execution, a JSON object that the workflow can read.
-            auto_deploy: taken and not sent.
+            auto_deploy: accepted and ignored.
             lifecycle_event: why the execution is run; `workflow` if None.
-            timeout_seconds: the platform ends the execution after so many seconds, and the wait ends with it; 300 if
+            timeout_seconds: after this many seconds the platform ends the execution, and the wait ends too; 300 if
                 None.
-            caller_deployment_id: taken and not sent.
-            ring_id: the ring whose runners take the execution; the client's, or `RING_ID`, if None.
-            idempotency_key: names the submission: another one with the same key starts no second execution.
+            caller_deployment_id: accepted and ignored.
+            ring_id: the ring whose runners execute it; the client's if None.
+            idempotency_key: identifies the submission: submitting again with the same key does not start a second
+                execution.
             check: raise `PlatformExecutionError` unless it completed.
             on_interrupt: what Ctrl-C does to the execution, `detach` or `cancel`.
             on_event: called with each of the execution's events.
 
         Raises:
-            PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort.
-                With `check` also: it ended otherwise than `completed`.
+            PlatformExecutionError: `timeout_seconds` ran out; cancellation was asked for, best effort. With `check`,
+                also if the execution did not complete.
         """
         budget = _execution_seconds(timeout_seconds)
         self._wait.check(on_interrupt, on_event)
@@ -432,19 +434,19 @@ class PlatformClient:
             execution_mode: `inline` waits for the answer in one request; `isolated` submits an execution with a
                 container of its own and waits for its end.
             caller_deployment_id: the deployment that calls. It is sent inline only.
-            ring_id: isolated, the ring whose runners take the execution; the client's, or `RING_ID`, if None.
-            timeout_seconds: inline, bounds the call whole. Isolated, the platform ends the execution after so many
-                seconds, and the wait ends with it. 300 if None.
-            idempotency_key: names the call: another one with the same key runs the agent no second time.
+            ring_id: isolated, the ring whose runners execute it; the client's if None.
+            timeout_seconds: inline, bounds the whole call. Isolated, after this many seconds the platform ends the
+                execution, and the wait ends too. 300 if None.
+            idempotency_key: identifies the call: calling again with the same key does not run the agent a second time.
             check: isolated, raise `PlatformExecutionError` unless it completed.
             on_interrupt: isolated, what Ctrl-C does to the execution, `detach` or `cancel`.
             on_event: isolated, called with each of the execution's events.
 
         Raises:
-            InvalidRequestError: `execution_mode` is another one, or `on_event` is given for an inline call, which has
-                no events. Nothing was sent.
+            InvalidRequestError: `execution_mode` is neither of the two, or `on_event` is given for an inline call,
+                which has no events. Nothing was sent.
             PlatformExecutionError: isolated, and `timeout_seconds` ran out; cancellation was asked for, best effort.
-                With `check` also: it ended otherwise than `completed`.
+                With `check`, also if the execution did not complete.
         """
         budget = _execution_seconds(timeout_seconds)
         if execution_mode == "inline":
@@ -519,11 +521,11 @@ class PlatformClient:
         Args:
             execution_id: the execution: its id, or a handle on it.
             timeout_seconds: how long to wait; None for no limit. It does not bound the execution, which goes on.
-            poll_interval_seconds: poll at this fixed pace, in place of long polls and a proportional schedule.
-            not_found_retry_seconds: for how long a 404 may mean that the record cannot be seen yet.
-            on_interrupt: what happens to the execution when the wait is interrupted, by Ctrl-C, `SystemExit` or
-                whatever a signal handler raises: `detach` leaves it running, `cancel` asks for its cancellation, best
-                effort, within 10 s. Either says so in one WARNING and in a note of the exception, which then goes on.
+            poll_interval_seconds: poll at this fixed interval, instead of long polls and a proportional schedule.
+            not_found_retry_seconds: seconds for which a 404 is taken to mean that the record is not visible yet.
+            on_interrupt: what happens to the execution when the wait is interrupted by Ctrl-C, `SystemExit` or an
+                exception from a signal handler: `detach` leaves it running, `cancel` asks for its cancellation, best
+                effort, within 10 s. Either way one WARNING says so, the exception gets a note, and it propagates.
 
         Raises:
             ExecutionWaitTimeout: a `TimeoutError`; the time ran out.
@@ -631,48 +633,50 @@ class PlatformClient:
             for record in client.map(count, ({"text": text} for text in texts), key="nightly-2026-11-23"):
                 print(record.raise_for_status().output)
 
-        The platform ends each execution after the `timeout_seconds` of its submission: 300 s unless `submit` says
-        otherwise, as above.
+        The platform ends each execution after the `timeout_seconds` of its submission: 300 s unless `submit` sets
+            another limit, as above.
 
-        Nothing is submitted before the first record is asked for, and nothing while none is. To leave it, by Ctrl-C, an
-        error or `close()`, ends the submitting and logs what is in flight, which goes on.
+        Inputs are submitted lazily, only while you iterate. Leaving early, by Ctrl-C, an error or `close()`, stops the
+        submitting and logs which executions are still in flight; they go on. An exception from a signal handler ends
+        the map too, wherever it is raised.
 
-        Submissions are as patient as waits: one that fails for a reason that passes (connections refused or lost,
-        time-outs, 408, 429, 5xx) is sent again under the same idempotency key, with growing pauses that all inputs
-        share, while the executions in flight are watched and their records yielded. Until the platform has answered
-        once, a refused connection is more likely a wrong URL: it is tried as often as any other call, then raised.
+        A submission that fails with a transient error (connection refused or lost, timeout, 408, 429, 5xx) is sent
+        again under the same idempotency key. The pauses grow and are shared by all inputs; meanwhile the executions in
+        flight are polled and their records yielded. Until the platform has answered once, a refused connection is more
+        likely a wrong URL: it is tried as often as any other call, then raised.
 
         Args:
             submit: called with each input, returns its handle: a submit method of the client, or a function that calls
                 one. With `key` it is also given `idempotency_key=…`, if it takes that, and has to pass it on. It may be
-                called several times for one input; the first submission that it makes has the same key each time.
-            inputs: any iterable, without end too: it is read as places become free.
-            max_in_flight: how many executions may be submitted and unfinished. Four times as many may be submitted and
-                not yielded, because the first of them takes long.
-            key: names this batch. The idempotency keys derive from it and the input's position: a script that died and
-                is run again with the same key and inputs takes up the executions of its first run and starts none
-                twice, for as long as the platform remembers keys. Or a function that returns a string for an input,
-                another one for each: the keys derive from that alone, and inputs may be added, removed and reordered.
-                Put a date or a run's name into either: under yesterday's key come yesterday's results.
-            timeout: seconds for which each execution is waited for once it is submitted; None for no limit. It bounds
-                neither the execution nor the batch.
-            patience: seconds for which submissions are tried again. They are given up when this one, or all without
-                exception, have failed for that long.
-            retry_failed: where the execution of an input ended in an earlier run and did not complete, run it once
-                more, under a key that derives from `key` too. What fails in this run is yielded, and run again by
-                the next. Keep it set in a script: without it the first execution of each input is what counts.
-            return_exceptions: yield an input's error in its place and go on. Else it is raised there and ends the map.
+                called several times for one input; its first submission has the same key each time.
+            inputs: any iterable, even an endless one: it is read as executions finish.
+            max_in_flight: limit on the executions that are submitted and unfinished. Up to four times as many may be
+                submitted and not yet yielded, if the first of them takes long.
+            key: names this batch. The idempotency keys derive from it and the input's position: if a script dies and is
+                run again with the same key and inputs, it resumes the executions of its first run and starts none
+                twice, for as long as the platform remembers keys. Or a function that returns a different string for
+                each input: the keys derive from that alone, so inputs may be added, removed and reordered. Include a
+                date or a run's name in either: yesterday's key returns yesterday's results.
+            timeout: seconds to wait for each execution after its submission; None for no limit. It bounds neither the
+                execution nor the batch.
+            patience: seconds for which submissions are retried. A submission is given up when it, or every submission,
+                has failed for that long.
+            retry_failed: if an input's execution of an earlier run did not complete, run it once more, under a key that
+                also derives from `key`. What fails in this run is yielded, and run again by the next. Keep it set in a
+                script: without it the first execution of each input counts.
+            return_exceptions: yield an input's error in its place and go on. Otherwise it is raised there and ends the
+                map.
             with_inputs: yield pairs of the input and its record.
-            progress: show a bar of the executions that have ended, on standard error if that is a terminal, or in the
-                notebook; elsewhere there is none. It needs the extra `progress`.
+            progress: show a progress bar of the executions that have ended, in a notebook or on standard error if that
+                is a terminal. It needs the extra `progress`.
 
         Returns:
             A generator of the records, whose `counts` say at any time how many executions were started, resumed and
             completed.
 
         Raises:
-            InvalidRequestError: an argument is unusable. At its place: `submit` did not pass the key on or returned no
-                handle, or the key function returned no string, or one for two inputs.
+            InvalidRequestError: an argument is not valid. At its place: `submit` did not pass the key on or returned no
+                handle, or the key function returned no string, or the same one for two inputs.
             ConfigurationError: `progress` needs tqdm. Nothing has been submitted.
             ExecutionWaitTimeout: at its place, an execution that did not end within `timeout`.
             PlatformBadRequestError: at its place, an input that the platform refuses; it says so if an earlier run
@@ -729,17 +733,17 @@ class PlatformClient:
         return self._open_bridge().events(id_of(execution_id, self.settings), from_sequence)
 
     def with_options(self, *, timeout: float | None = None, max_attempts: int | None = None) -> Self:
-        """Return a copy with other limits, on the same connections, tokens, retry budget and NATS bridge.
+        """Return a copy with other limits that shares connections, tokens, retry budget and NATS bridge.
 
-        It costs next to nothing, of a copy too. Closing the copy leaves the shared connections and futures open;
+        A copy costs next to nothing, also of a copy. Closing the copy leaves the shared connections and futures open;
         closing the original closes all its copies.
 
         Args:
-            timeout: seconds for one operation whole; the original's if None.
+            timeout: seconds for one whole operation; the original's if None.
             max_attempts: how often one operation is tried; the original's if None.
 
         Raises:
-            ConfigurationError: a value is unusable.
+            ConfigurationError: a value is not valid.
             ClientClosedError: the client is closed.
         """
         self._transport.check_open()
@@ -756,7 +760,7 @@ class PlatformClient:
         """Close HTTP and NATS. Can be called twice. Futures that are pending fail with `ClientClosedError`.
 
         Raises:
-            UndeliveredError: messages over NATS were given up; see `NatsBridge.close`.
+            UndeliveredError: NATS messages could not be delivered and were given up; see `NatsBridge.close`.
         """
         self._close()
 

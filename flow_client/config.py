@@ -25,7 +25,7 @@ DEFAULT_MAX_POLLS_PER_SECOND = 50.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What a `PlatformClient` was told (contract section 1). Durations are seconds.
+    """The settings of a `PlatformClient`. Durations are seconds.
 
     The token is not among them: whatever shows or stores settings shows no secret.
     """
@@ -45,7 +45,7 @@ class Settings:
     lifecycle_event: str | None = None
 
     def with_options(self, timeout: float | None, max_attempts: int | None) -> Settings:
-        """Return a copy with what is given; raise `ConfigurationError` for a value that is unusable."""
+        """Return a copy with what is given; raise `ConfigurationError` for a value that is not valid."""
         return replace(
             self,
             timeout=self.timeout if timeout is None else _duration(timeout),
@@ -68,7 +68,7 @@ def resolve(
     """Return the settings: an argument wins over the environment, an empty variable counts as unset.
 
     Raises:
-        ConfigurationError: `base_url` is nowhere, or a value is unusable.
+        ConfigurationError: `base_url` is missing, or a value is not valid.
     """
     nats_servers = _nats_url(nats_url) or _variable("NATS_URL")
     return Settings(

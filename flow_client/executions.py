@@ -29,12 +29,12 @@ _NAMES = ("execution_id", "idempotency_key", "base_url", "org_id", "workspace_id
 
 
 class ExecutionClient(Protocol):
-    """What a handle needs of a client."""
+    """What a handle needs from a client."""
 
     settings: Settings
 
     def get_execution_status(self, execution_id: str) -> ExecutionRecord:
-        """Return the execution's record as it is now."""
+        """Return the execution's current record."""
 
     def await_execution_result(
         self, execution_id: str, *, timeout_seconds: float | None, on_interrupt: OnInterrupt
@@ -88,7 +88,7 @@ class ExecutionHandle(AnswerMapping):
         self._last_status: str | None = None
 
     def status(self) -> ExecutionRecord:
-        """Return the execution's record as it is now, as `PlatformClient.get_execution_status` does."""
+        """Return the execution's current record, as `PlatformClient.get_execution_status` does."""
         return self._noted(self._client.get_execution_status(self.execution_id))
 
     def wait(self, timeout: float | None = 300.0, *, on_interrupt: OnInterrupt = "detach") -> ExecutionRecord:
@@ -111,7 +111,7 @@ class ExecutionHandle(AnswerMapping):
         """Wait as `wait` does and return the output.
 
         Raises:
-            PlatformExecutionError: it ended otherwise than `completed`; `record` says how.
+            PlatformExecutionError: it did not complete; `record` says how it ended.
             ExecutionWaitTimeout: the time ran out.
             PlatformClientError: as for `PlatformClient.await_execution_result`.
         """
@@ -121,23 +121,23 @@ class ExecutionHandle(AnswerMapping):
     def future(self, timeout: float | None = None) -> Future[ExecutionRecord]:
         """Return a `concurrent.futures.Future` of the terminal record, whatever its status.
 
-        One thread of the client looks at all of its futures, at most 50 times a second together, and calls their
-        callbacks: one that takes long keeps the others waiting. What passes in a wait passes here. `future.cancel()`
-        ends the looking; the execution goes on. Where the client has a `nats_url`, an execution that is said there to
-        have ended is looked at first; without NATS, or with NATS down, futures work all the same.
+        One thread of the client polls for all of its futures, at most `max_polls_per_second` times a second, and calls
+        their callbacks: a slow callback delays the others. Errors that a wait tolerates are tolerated here too.
+        `future.cancel()` ends the polling; the execution goes on. If the client has a `nats_url`, executions that
+        are announced there as finished are polled first; without NATS futures work all the same.
 
         Args:
             timeout: seconds after which the future fails; None for no limit. With hundreds of futures it fails later,
-                by the seconds that a round of looks takes. It does not bound the execution.
+                by up to the time of one round of polls. It does not bound the execution.
 
         The future fails with:
             ExecutionWaitTimeout: the time ran out.
             PlatformNotFoundError: there is no such execution.
             ClientClosedError: the client was closed.
-            PlatformClientError: the platform refused; or this is a forked child and the future its parent's.
+            PlatformClientError: the platform refused; or this is a forked child and the future belongs to its parent.
 
         Raises:
-            InvalidRequestError: `timeout` is unusable.
+            InvalidRequestError: `timeout` is not valid.
             ClientClosedError: the client is closed.
         """
         return self._client.execution_future(self.execution_id, timeout=timeout)

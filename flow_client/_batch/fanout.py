@@ -16,7 +16,8 @@ from flow_client._batch.counts import BatchCounts
 from flow_client._batch.submitter import restated
 from flow_client._core.checks import shown, whole_number
 from flow_client._core.interruptible import LONGEST_SLEEP
-from flow_client._core.log import logger, warn_still_running
+from flow_client._core.log import add_note, logger, warn_still_running
+from flow_client._core.tracebacks import raised_by_signal_handler
 from flow_client._http.retry import is_transient
 from flow_client.errors import InvalidRequestError, PlatformStatusError
 
@@ -50,7 +51,7 @@ class BatchOptions:
     retry_failed: bool
 
     def check(self, keys: BatchKeys) -> None:
-        """Raise `InvalidRequestError` if an option is unusable."""
+        """Raise `InvalidRequestError` if an option is not valid."""
         whole_number(self.max_in_flight, "max_in_flight", InvalidRequestError)
         for name in ("return_exceptions", "with_inputs", "retry_failed"):
             value = getattr(self, name)
@@ -184,7 +185,10 @@ class FanOut:
             item = next(self._inputs)
         except StopIteration:
             self._is_exhausted = True
-        except Exception as error:  # noqa: BLE001 - it comes out behind the records before it
+        except Exception as error:
+            if raised_by_signal_handler(error):
+                raise
+            # It is raised after the records before it.
             self._is_exhausted, self._broken = True, error
         else:
             return self._take_place(item)
@@ -200,7 +204,10 @@ class FanOut:
         position, key, failure = self._tally["inputs"], "", None
         try:
             key = self._keys.of_input(item, position)
-        except Exception as error:  # noqa: BLE001 - it is the item's, and comes out at its place
+        except Exception as error:
+            if raised_by_signal_handler(error):
+                raise
+            # It is the item's, and raised at its place.
             failure = error
         place = _Place(position, item, key, self._submitter.begin(key))
         self._places.append(place)
@@ -218,7 +225,10 @@ class FanOut:
                 self._unsent.append(place)
             else:
                 self._start(place, handle)
-        except Exception as error:  # noqa: BLE001 - it is the item's, and comes out at its place
+        except Exception as error:
+            if raised_by_signal_handler(error):
+                raise
+            # It is the item's, and raised at its place.
             self._settle(place, self._explained(place, error))
 
     def _start(self, place: _Place, handle: ExecutionHandle) -> None:
@@ -261,7 +271,7 @@ class FanOut:
         place = self._places.popleft()
         outcome = place.outcome
         if isinstance(outcome, BaseException) and self._ends_the_batch(outcome):
-            getattr(outcome, "add_note", str)(f"This is what came of inputs[{place.position}] of the map.")
+            add_note(outcome, f"This error belongs to inputs[{place.position}] of the map.")
             raise outcome
         return (place.item, outcome) if self._options.with_inputs else outcome
 

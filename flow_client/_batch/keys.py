@@ -26,7 +26,7 @@ class BatchKeys:
         key: the batch's key, a function of an input, or None: the batch has a key that nobody else has.
 
     Raises:
-        InvalidRequestError: the key is unusable.
+        InvalidRequestError: the key is not valid.
     """
 
     def __init__(self, key: BatchKey | None) -> None:

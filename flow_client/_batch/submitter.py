@@ -87,7 +87,7 @@ class Submitter:
 
     def _postpone(self, submission: Submission, error: PlatformClientError) -> None:
         """Have the submission tried again later; raise the error if that cannot help or its time is up."""
-        if not _may_pass(error) or not submission.failed_with(error):
+        if not _is_tolerated(error) or not submission.failed_with(error):
             if isinstance(error, PlatformStatusError):
                 self._note_answer()
             raise error
@@ -125,7 +125,7 @@ def restated(error: PlatformClientError, message: str) -> PlatformClientError:
     return type(error)(message, **context)
 
 
-def _may_pass(error: PlatformClientError) -> bool:
+def _is_tolerated(error: PlatformClientError) -> bool:
     return is_transient(error) or isinstance(error, PlatformTimeoutError)
 
 

@@ -8,9 +8,9 @@ logger.addHandler(logging.NullHandler())
 
 
 def warn_still_running(message: str, interrupt: BaseException) -> None:
-    """Say in one WARNING, and under the traceback of what interrupted it, what goes on without the caller."""
+    """Log one WARNING that names what is still running, and add it as a note to the interrupting exception."""
     logger.warning("%s", message)
-    # A script that has no logging sees it there.
+    # A script that has not set up logging sees it there.
     add_note(interrupt, message)
 
 

@@ -27,9 +27,14 @@ def interruption(error: BaseException, handled_before: BaseException | None) -> 
         handled_before: the exception that the caller was already handling, which `error` has as its context too.
     """
     for each in _chain(error, handled_before):
-        if not isinstance(each, Exception) or (not _is_wrapper(each) and _comes_from_signal_handler(each)):
+        if not isinstance(each, Exception) or (not _is_wrapper(each) and raised_by_signal_handler(each)):
             return each
     return None
+
+
+def raised_by_signal_handler(error: BaseException) -> bool:
+    """Return whether a signal handler raised `error`: it ends what is going on, whatever its type."""
+    return any(_is_signal_handler(frame) for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def trim_traceback(error: BaseException) -> None:
@@ -62,10 +67,6 @@ def _chain(error: BaseException | None, end: BaseException | None) -> Iterator[B
 def _is_wrapper(error: BaseException) -> bool:
     """Return whether it is an exception of a library's own: urllib3 gives its own the frames of what they wrap."""
     return type(error).__module__.partition(".")[0] in ("requests", "urllib3")
-
-
-def _comes_from_signal_handler(error: BaseException) -> bool:
-    return any(_is_signal_handler(frame) for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _is_signal_handler(frame: FrameType) -> bool:
