@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flow_client._api.base import TERMINAL_STATUSES
     from flow_client._batch.counts import Batch, BatchCounts
     from flow_client._nats.event_stream import EventStream
-    from flow_client._nats.outbox.outbox import BridgeStats
+    from flow_client._nats.outbox import BridgeStats
     from flow_client.bridge import NatsBridge
     from flow_client.client import PlatformClient
     from flow_client.errors import *  # noqa: F403 - all of them are public
@@ -59,7 +59,7 @@ _MODULES = {
     "TERMINAL_STATUSES": "_api.base",
     "Batch": "_batch.counts",
     "BatchCounts": "_batch.counts",
-    "BridgeStats": "_nats.outbox.outbox",
+    "BridgeStats": "_nats.outbox",
     "EventStream": "_nats.event_stream",
     "ExecutionHandle": "executions",
     "NatsBridge": "bridge",

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from flow_client._api._generated import operations
 from flow_client._core.checks import seconds, whole_number
-from flow_client._core.exit import close_together
-from flow_client._core.fork import never_finalise, renew_after_fork
+from flow_client._core.lifecycle import close_together, never_finalise, renew_after_fork
 from flow_client._core.log import logger
 from flow_client._nats import inputs, payloads
-from flow_client._nats.connection import without_foreign_errors
+from flow_client._nats.errors import without_nats_errors
 from flow_client._nats.event_stream import EventStream
 from flow_client._nats.events import EventReader, LiveReader
 from flow_client._nats.runtime import GRACE, BridgeRuntime, BridgeSettings
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from flow_client._nats.hints import Hints
-    from flow_client._nats.outbox.outbox import BridgeStats
+    from flow_client._nats.hints import NatsCompletionHints
+    from flow_client._nats.outbox import BridgeStats
     from flow_client.models import ExecutionInput
 
 ResultT = TypeVar("ResultT")
@@ -128,7 +127,7 @@ class NatsBridge:
         """
         if ack not in ("on_fetch", "on_done"):
             raise InvalidRequestError(f"ack is {ack!r}; it must be 'on_fetch' or 'on_done'")
-        token = payloads.execution_token(execution_id)
+        token = payloads.subject_token(execution_id)
         running = payloads.status(token, "running")
         payloads.check_deployment(deployment_id)
         limit = seconds(timeout, "timeout")
@@ -180,7 +179,7 @@ class NatsBridge:
             BridgeError: NATS refused, or another worker has taken the execution over.
             ClientClosedError: the bridge is closed.
         """
-        token = payloads.execution_token(execution_id)
+        token = payloads.subject_token(execution_id)
         payload = payloads.output(token, deployment_id, output, usage, messages, state, error)
         held = self._runtime.inputs.holds(token)
         if held:
@@ -223,7 +222,7 @@ class NatsBridge:
             BridgeError: the background thread cannot be started.
             ClientClosedError: the bridge is closed.
         """
-        token = payloads.execution_token(execution_id)
+        token = payloads.subject_token(execution_id)
         payloads.check_deployment(deployment_id)
         draft = payloads.event(token, event_type, event_data)
         self._runtime.outbox.push(operations.EXECUTION_EVENT_SUBJECT.format(execution_id=token), draft)
@@ -242,7 +241,7 @@ class NatsBridge:
             BridgeError: NATS refused.
             ClientClosedError: the bridge is closed.
         """
-        token = payloads.execution_token(execution_id)
+        token = payloads.subject_token(execution_id)
         subject = operations.EXECUTION_STATUS_UPDATE_SUBJECT.format(execution_id=token)
         self._runtime.outbox.store(subject, payloads.status(token, status))
 
@@ -271,7 +270,7 @@ class NatsBridge:
                 the last events in time.
             ClientClosedError: the bridge is closed.
         """
-        token = payloads.execution_token(execution_id)
+        token = payloads.subject_token(execution_id)
         first = payloads.check_sequence(from_sequence)
         if until is None:
             return EventStream(EventReader(self._runtime.connection, token, first), self._run)
@@ -284,7 +283,7 @@ class NatsBridge:
             self._runtime.thread.post(partial(reader.end, with_rest=_has_result(until)))
 
     @property
-    def hints(self) -> Hints:
+    def hints(self) -> NatsCompletionHints:
         """Announcements over NATS that executions have finished. `PlatformClient` uses them for its futures."""
         return self._runtime.hints
 
@@ -356,7 +355,7 @@ class NatsBridge:
         if self._closed:
             raise ClientClosedError("the bridge is closed")
         limit = timeout + self._settings.connect_timeout + GRACE
-        result: ResultT = self._runtime.thread.run(without_foreign_errors, function, *args, timeout=limit)
+        result: ResultT = self._runtime.thread.run(without_nats_errors, function, *args, timeout=limit)
         return result
 
 

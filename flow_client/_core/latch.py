@@ -11,12 +11,12 @@ from flow_client._core.interruptible import LONGEST_SLEEP
 
 
 class Latch:
-    """Opens once, and any number of threads can wait for that.
+    """Opens once; any number of threads can wait for that.
 
-    `threading.Event` and `Condition` share a lock among those who wait, and take it in Python code: a signal handler
-    that raises there leaves it held, and one that waits in the same thread waits for itself. Here everyone who waits
-    has a lock of their own, and every step is a single C call: whatever a signal handler does between two of them,
-    nobody else is held up.
+    Those who wait for a `threading.Event` or `Condition` share a lock and take it in Python code: a signal handler that
+    raises there leaves it held, and one that waits in the same thread waits for itself. Here each thread that waits
+    has its own lock, and every step is a single C call: whatever a signal handler does between two steps, no other
+    thread is held up.
     """
 
     __slots__ = ("_is_open", "_waiting")
@@ -31,14 +31,14 @@ class Latch:
         return self._is_open
 
     def open(self) -> None:
-        """Wake everyone who waits, now and from now on."""
+        """Open it: wake all threads that wait, and let later ones through."""
         self._is_open = True
         with suppress(KeyError):
             while True:
                 self._waiting.pop().release()
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until it opens, for `timeout` seconds at most, for ever if None; return whether it is open."""
+        """Wait until it opens, for `timeout` seconds at most (None: no limit); return whether it is open."""
         mine = threading.Lock()
         mine.acquire()
         self._waiting.add(mine)
@@ -49,6 +49,6 @@ class Latch:
         return self._is_open
 
     def _sleep(self, mine: threading.Lock, deadline: Deadline) -> None:
-        # Asked again: it may have been opened before the lock was there, and then nobody releases it.
+        # Checked again: if it was opened before the lock was added, nobody releases the lock.
         while not self._is_open and (left := deadline.remaining()) > 0:
             mine.acquire(timeout=min(left, LONGEST_SLEEP))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_any
 
-from flow_client._core.fork import renew_after_fork
 from flow_client._core.interruptible import sleep
+from flow_client._core.lifecycle import renew_after_fork
 from flow_client._core.log import logger
 from flow_client.errors import (
     PlatformConflictError,

@@ -17,7 +17,7 @@ import requests
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from flow_client._core.fork import renew_after_fork
+from flow_client._core.lifecycle import renew_after_fork
 from flow_client._http.adapter import NoCookies, PlatformSession, renew_pools
 from flow_client._http.exchange import current
 from flow_client._http.failures import HTTP_ERRORS, translated

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from flow_client._core.fork import renew_after_fork
+from flow_client._core.lifecycle import renew_after_fork
 from flow_client._core.log import logger
 from flow_client._core.tracebacks import interruption
 from flow_client.config import check_token, hidden

@@ -1,4 +1,4 @@
-"""The pull consumer through which one worker, and no other, takes an execution's input."""
+"""The pull consumer through which exactly one worker takes an execution's input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from flow_client._core.deadline import Deadline
-from flow_client._nats.connection import ATTEMPT_TIMEOUT, FOREIGN, bounded
+from flow_client._nats.connection import ATTEMPT_TIMEOUT
+from flow_client._nats.driver import bounded
+from flow_client._nats.errors import NATS_ERRORS
 from flow_client.errors import BridgeError
 
 if TYPE_CHECKING:
@@ -24,25 +26,26 @@ if TYPE_CHECKING:
 
 ACK_WAIT = 30.0
 FETCH_TIMEOUT = 5.0
-# A consumer whose worker was killed and never followed goes away by itself.
 INACTIVE_THRESHOLD = 24 * 3600.0
+"""Seconds after which the server removes a consumer whose worker was killed and has no successor."""
 
 _SUBJECT_IS_TAKEN = (10099, 10100)
+"""Error codes for a subject that already has a consumer."""
 
 
 class TakenOverError(BridgeError):
-    """Another worker has taken the input over."""
+    """Another worker has taken over the execution."""
 
 
 class Consumer:
     """A durable consumer of one subject of a work queue.
 
-    Its name is its own, not the subject's: the server would let a predecessor acknowledge what was delivered
-    to its successor of the same name.
+    Each consumer has a unique name, not one derived from the subject: the server would let an earlier consumer of the
+    same name acknowledge what was delivered to this one.
 
     Args:
         connection: the connection.
-        stream: the work queue.
+        stream: the name of the work queue's stream.
         subject: the subject, without wildcards.
     """
 
@@ -55,12 +58,12 @@ class Consumer:
         self._doing = f"taking the input from {subject}"
 
     async def take(self, deadline: Deadline) -> bytes | None:
-        """Take over from any predecessor and return the next message, None if there is none until the deadline.
+        """Take over from any earlier worker and return the next message, None if none came before the deadline.
 
         Raises:
-            TakenOverError: meanwhile another worker took over from this one.
+            TakenOverError: another worker took over from this one in the meantime.
             BridgeError: NATS refused.
-            BridgeTimeoutError: NATS did not answer until the deadline.
+            BridgeTimeoutError: NATS did not answer before the deadline.
         """
         while self._message is None and deadline.remaining() > 0:
             await self._connection.attempt(self._attach, self._doing, deadline)
@@ -68,25 +71,29 @@ class Consumer:
         return None if self._message is None else self._message.data
 
     async def settle(self, kind: bytes, deadline: Deadline) -> None:
-        """Acknowledge the message that was taken with `kind` and await the server's confirmation.
+        """Answer the message that was taken with `kind` and wait for the server's confirmation.
+
+        Args:
+            kind: the acknowledgement, such as `+ACK`.
+            deadline: when to give up.
 
         Raises:
             TakenOverError: another worker has taken the message over.
-            BridgeTimeoutError: no confirmation until the deadline.
+            BridgeTimeoutError: the server did not confirm before the deadline.
         """
         reply = self._message.reply if self._message else ""
 
-        async def ask(js: JetStreamContext) -> None:
+        async def acknowledge(js: JetStreamContext) -> None:
             try:
                 await self._connection.request(reply, kind)
             except nats_errors.NoRespondersError:
                 await self._check_still_ours(js)
                 raise
 
-        await self._connection.attempt(ask, f"acknowledging {self._subject}", deadline)
+        await self._connection.attempt(acknowledge, f"acknowledging {self._subject}", deadline)
 
     async def delete(self, deadline: Deadline) -> None:
-        """Delete the consumer; what it did not acknowledge is anybody's again."""
+        """Delete the consumer; a message that it did not acknowledge is free for any worker."""
 
         async def remove(js: JetStreamContext) -> None:
             with contextlib.suppress(js_errors.NotFoundError):
@@ -97,13 +104,13 @@ class Consumer:
     async def _attach(self, js: JetStreamContext) -> None:
         former, self._name = self._name, ""
         if former:
-            # Made anew, it delivers at once what was lost on the way here.
+            # A new consumer delivers at once what was lost on its way to this one.
             await self._give_up(js, former)
         config = self._config()
         try:
             await js.add_consumer(self._stream, config)
-        except js_errors.BadRequestError as exc:
-            if exc.err_code not in _SUBJECT_IS_TAKEN:
+        except js_errors.BadRequestError as error:
+            if error.err_code not in _SUBJECT_IS_TAKEN:
                 raise
             await self._evict_predecessors(js)
             await js.add_consumer(self._stream, config)
@@ -124,8 +131,8 @@ class Consumer:
     async def _give_up(self, js: JetStreamContext, name: str) -> None:
         try:
             await js.delete_consumer(self._stream, name)
-        except js_errors.NotFoundError as exc:
-            raise TakenOverError(f"another worker has taken over {self._subject}") from exc
+        except js_errors.NotFoundError as error:
+            raise TakenOverError(f"another worker has taken over {self._subject}") from error
 
     async def _evict_predecessors(self, js: JetStreamContext) -> None:
         offset, names = 0, []
@@ -137,7 +144,7 @@ class Consumer:
                 await js.delete_consumer(self._stream, name)
 
     async def _fetch_until(self, deadline: Deadline, generation: int) -> Msg | None:
-        """Fetch until there is a message, the deadline passes or the connection was made anew."""
+        """Fetch until there is a message, the deadline passes or the connection was replaced."""
         answered = Deadline(deadline.remaining() + ATTEMPT_TIMEOUT)
         subscription = await self._connection.attempt(self._bind, self._doing, answered)
         message = None
@@ -147,7 +154,7 @@ class Consumer:
                 fetch = functools.partial(self._fetch_once, subscription, timeout)
                 message = await self._connection.attempt(fetch, self._doing, answered, each=timeout + ATTEMPT_TIMEOUT)
         finally:
-            with contextlib.suppress(*FOREIGN):  # the connection may be closed, and the subscription with it
+            with contextlib.suppress(*NATS_ERRORS):  # the connection may be closed, and the subscription with it
                 await bounded(subscription.unsubscribe(), ATTEMPT_TIMEOUT)
         return message
 
@@ -166,5 +173,5 @@ class Consumer:
     async def _check_still_ours(self, js: JetStreamContext) -> None:
         try:
             await js.consumer_info(self._stream, self._name)
-        except js_errors.NotFoundError as exc:
-            raise TakenOverError(f"another worker has taken over {self._subject}") from exc
+        except js_errors.NotFoundError as error:
+            raise TakenOverError(f"another worker has taken over {self._subject}") from error

@@ -1,24 +1,35 @@
-"""The sockets of a connection to NATS: over TLS where TLS is asked for, or not at all.
+"""Everything that reaches into nats-py: its transport, its pending bytes, its subscriptions and its reading task.
 
-nats-py itself speaks TLS only if the server asks for it, whatever the URL says. This is the one place that replaces a
-part of it: `new_client` sets the private `Client._transport`.
+No other module uses a private name of nats-py. `tests/nats/test_driver.py` names each of them: with a new version of
+nats-py, look there first.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 from pydantic_core import from_json, to_json
 
+from flow_client._core.log import logger
+from flow_client._nats.errors import NATS_ERRORS, text_of
+
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from ssl import SSLContext
     from urllib.parse import ParseResult
 
+    from nats.aio.msg import Msg
+
     from flow_client._nats.servers import Servers
 
+ResultT = TypeVar("ResultT")
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds for closing a connection in good order; then it is cut."""
 _INFO = b"INFO "
 
 
@@ -37,16 +48,92 @@ class TlsMissingError(nats_errors.Error):
 
 
 def new_client(servers: Servers) -> Client:
-    """Return a client of nats that is not connected yet, and that sends nothing in clear text if TLS is required."""
+    """Return a client that is not connected yet. If TLS is required, it sends nothing in clear text."""
     client = Client()
-    client._transport = _Transport(requires_tls=servers.require_tls)  # noqa: SLF001 - nats-py has no argument for it
+    client._transport = _Transport(requires_tls=servers.require_tls)  # nats-py has no argument for it
     return client
 
 
-class _Transport(TcpTransport):
-    """A TCP connection. If TLS is required it reads one line in clear text, the server's INFO, and writes nothing.
+async def close_client(client: Client, *, drop_unsent: bool = False) -> None:
+    """Close the client within `CLOSE_TIMEOUT` seconds, whatever the server does, and leave no task or socket behind.
 
-    A client uses the same transport for each server that it connects to, one after the other.
+    Messages that nats-py holds back are never sent: on its way out it would send them to whichever server it is about
+    to connect to.
+
+    Args:
+        client: the client.
+        drop_unsent: whether to drop what is in the socket's buffer too.
+    """
+    client._pending.clear()
+    client._pending_data_size = 0
+    if drop_unsent:
+        _cut(client)
+    try:
+        # Not drain(): it raises while reconnecting, and leaves the client open if the server hangs.
+        await asyncio.wait_for(client.close(), CLOSE_TIMEOUT)
+    except NATS_ERRORS as error:
+        logger.warning("the connection to NATS was not closed in good order: %s", text_of(error))
+    finally:
+        _end_what_is_left(client)
+
+
+def _end_what_is_left(client: Client) -> None:
+    """End what nats-py leaves running if the server hangs, or if the connection is lost while it is being closed."""
+    for subscription in list(client._subs.values()):
+        subscription._stop_processing()
+    if client._reading_task is not None:
+        client._reading_task.add_done_callback(read_error)
+    _cut(client)
+
+
+def _cut(client: Client) -> None:
+    writer = getattr(client._transport, "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()
+
+
+async def bounded(operation: Awaitable[ResultT], timeout: float) -> ResultT:
+    """Do what `asyncio.wait_for` does, for nats-py: it may ignore being cancelled, and fail afterwards."""
+    task = asyncio.ensure_future(operation)
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+        if task.cancelled():
+            raise nats_errors.ConnectionClosedError  # nats-py cancels what is under way when it closes
+        if task.done():
+            return task.result()
+        raise asyncio.TimeoutError
+    finally:
+        task.add_done_callback(read_error)
+        task.cancel()
+
+
+def read_error(task: asyncio.Future[Any]) -> None:
+    """Take the task's error, which asyncio would print if nobody did."""
+    if not task.cancelled():
+        task.exception()
+
+
+class EveryReply(asyncio.Future[Any]):
+    """Passes each message of a subscription to `on_reply` as it is read; nats-py takes it for a single reply's future.
+
+    Given a callback instead, nats-py would queue the messages for a task: that is slower, and when too many come in
+    it drops some.
+    """
+
+    def __init__(self, on_reply: Callable[[Msg], None]) -> None:
+        super().__init__()
+        self._on_reply = on_reply
+
+    def set_result(self, result: Msg) -> None:
+        """Take one message; nats-py calls this for each."""
+        self._on_reply(result)
+
+
+class _Transport(TcpTransport):
+    """A TCP connection. If TLS is required, it reads one line in clear text, the server's INFO, and writes nothing.
+
+    nats-py itself speaks TLS only if the server asks for it, whatever the URL says. A client uses the same transport
+    for each server that it connects to, one after the other.
     """
 
     def __init__(self, *, requires_tls: bool) -> None:
@@ -56,11 +143,11 @@ class _Transport(TcpTransport):
         self._is_secure = False
 
     def __bool__(self) -> bool:
-        # nats-py replaces a transport that is false.
+        # nats-py replaces a transport that is falsy.
         return True
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        self.close()  # nats-py leaves a connection open on which the greeting failed
+        self.close()  # nats-py leaves a connection open if its greeting failed
         self._is_secure, self._server = False, uri.netloc
         await super().connect(uri, buffer_size, connect_timeout)
 
@@ -72,7 +159,7 @@ class _Transport(TcpTransport):
         except BaseException:
             self._abort()
             raise
-        # Without it the reader never pauses the connection, and asyncio complains at the end of each one.
+        # Without this the reader never pauses the connection, and asyncio logs an error when it ends.
         transport = self._socket()
         if (protocol := transport.get_protocol()) is not None:  # None once the server has ended it
             protocol.connection_made(transport)
@@ -83,7 +170,7 @@ class _Transport(TcpTransport):
         return writer.transport
 
     def _abort(self) -> None:
-        """End a connection whose handshake failed: nobody would tell its stream, and to wait for that would hang."""
+        """End a connection whose handshake failed: its stream is not notified, and waiting for it would hang."""
         self._socket().abort()
         self._io_reader = self._io_writer = None
 
@@ -92,10 +179,10 @@ class _Transport(TcpTransport):
         return self._with_tls(line) if self._must_not_send() else line
 
     def _with_tls(self, line: bytes) -> bytes:
-        """Return the server's INFO so that it asks for TLS, even if the server only offers it.
+        """Return the server's INFO with TLS required, even if the server only offers it.
 
-        It names no other servers of the cluster: nobody has vouched for it yet, and they would get the credentials.
-        The server names them again over TLS.
+        The other servers of the cluster are removed: this INFO could be forged, and they would get the credentials. The
+        server names them again over TLS.
         """
         info = _parse(line)
         if not (info.get("tls_required") or info.get("tls_available")):
@@ -120,7 +207,7 @@ class _Transport(TcpTransport):
 
 
 def _parse(line: bytes) -> dict[str, Any]:
-    """Return what the server says of itself."""
+    """Return the content of the server's INFO."""
     try:
         info = from_json(line.removeprefix(_INFO))
     except ValueError:

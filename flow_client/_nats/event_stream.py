@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class EventStream(Iterator[ExecutionEvent]):
     """Yields the events of one execution as they come, until the last one, an error, or `close()`.
 
-    One that is dropped ends as well. It is no generator: what the collector does to a generator it does in whatever
-    thread it runs in, be that the loop's own, or one that holds a lock.
+    Dropping it ends it too. It is not a generator: the garbage collector closes a generator in whatever thread it runs
+    in, which may be the loop's own, or one that holds a lock.
 
     Args:
         reader: reads the events, in the loop.
@@ -52,7 +52,7 @@ class EventStream(Iterator[ExecutionEvent]):
             raise not_async("write `for` in place of `async for`")
 
     def close(self) -> None:
-        """End the reading, and return when the server has forgotten it. Can be called twice."""
+        """Stop reading, and return when nothing of it is left on the server. It can be called twice."""
         self._events.clear()
         if self._leave.detach() and self._reader.has_begun:
             with suppress(ClientClosedError):  # it ended with the bridge

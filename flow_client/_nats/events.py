@@ -11,7 +11,7 @@ from flow_client._api._generated import operations
 from flow_client._api._generated.models import ExecutionEvent
 from flow_client._core import jsontext
 from flow_client._core.deadline import Deadline
-from flow_client._nats.connection import bounded, read_error
+from flow_client._nats.driver import bounded, read_error
 from flow_client._nats.payloads import is_terminal_status
 from flow_client._nats.reader import OUTAGE_TIMEOUT, SubjectReader
 from flow_client._nats.store import last_stored
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from flow_client._nats.connection import Connection
 
 QUIET_SECONDS = 1.0
-"""Seconds without an event after which the execution's status is looked at."""
+"""Seconds without an event after which the execution's status is read."""
 LAST_READ_SECONDS = 0.25
 STATUS_TIMEOUT = 30.0
 LONGEST_READ = 2 * OUTAGE_TIMEOUT + STATUS_TIMEOUT
-"""Seconds that one `read` may take when NATS is down."""
+"""Seconds that one `read` may take while NATS is down."""
 REST_TIMEOUT = 5.0
-"""Seconds that NATS has for the next of the events that are still to come when the end is known."""
+"""Seconds that NATS has to deliver each further event once the end is known."""
 OFFLINE_REST_TIMEOUT = 2.0
 """The same while there is no connection."""
 LAST_EVENT_TYPES = frozenset({"done", "error"})
@@ -54,14 +54,14 @@ class EventReader:
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything was read, so that there is something to close."""
+        """Whether reading has begun, so that there is something to close."""
         return self._loop is not None
 
     async def read(self) -> list[ExecutionEvent]:
-        """Return the events that come next; none when a while passed without any, or when it is over.
+        """Return the next events; none if none came for a while, or when the last one has been read.
 
         Raises:
-            BridgeError: NATS refused, or an event is malformed or missing. Those before it were returned first.
+            BridgeError: NATS refused, or an event is malformed or missing. The events before it are returned first.
         """
         self._loop = asyncio.get_running_loop()
         if not self._backlog:
@@ -77,14 +77,13 @@ class EventReader:
         return events
 
     async def close(self) -> None:
-        """End the reading."""
+        """Stop reading."""
         await self._reader.close()
 
     def leave(self) -> None:
-        """Have the loop end the reading soon.
+        """Have the loop stop reading soon.
 
-        A finaliser may call it, in any thread and amid anything else: it takes no lock, waits for nothing and raises
-        nothing.
+        A finaliser may call this, in any thread and at any point: it takes no lock, does not wait and raises nothing.
         """
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed, and the connection with it
@@ -93,13 +92,13 @@ class EventReader:
     async def _payloads(self) -> list[bytes]:
         payloads = await self._reader.read(QUIET_SECONDS)
         if not payloads and await self._has_ended():
-            # What was stored before the status is delivered by now, or at once.
+            # Events stored before the status have been delivered by now, or are about to be.
             payloads = await self._reader.read(LAST_READ_SECONDS)
             self.over = not payloads
         return payloads
 
     def _wanted_of(self, event: ExecutionEvent) -> list[ExecutionEvent]:
-        """Return the event unless it was seen before or stands behind the last one."""
+        """Return the event unless it was returned before or comes after the last one."""
         if self.over or event.sequence < self._wanted:
             return []
         if event.sequence > self._wanted:
@@ -119,14 +118,16 @@ class EventReader:
             return False
         try:
             return is_terminal_status(last.payload)
-        except (ValueError, KeyError, TypeError) as exc:
-            raise BridgeError(f"the last status of {self._execution_id} is malformed: {last.payload[:200]!r}") from exc
+        except (ValueError, KeyError, TypeError) as error:
+            raise BridgeError(
+                f"the last status of {self._execution_id} is malformed: {last.payload[:200]!r}"
+            ) from error
 
 
 class LiveReader(EventReader):
-    """Reads the events of one execution until it is told the end: its record is terminal, whatever the events say.
+    """Reads the events of one execution until `end` is called, whatever the events say.
 
-    It is made in any thread, and everything else is done in the loop.
+    It may be created in any thread; everything else is done in the loop.
     """
 
     last_event_types = frozenset()
@@ -135,17 +136,17 @@ class LiveReader(EventReader):
         super().__init__(connection, execution_id, from_sequence)
         self._ended = asyncio.Event()
         self._reading: asyncio.Task[list[bytes]] | None = None
-        # What a read has found counts when it is taken, not when it is found.
+        # The position of what was taken, not of what the read under way has found.
         self._position = 0
         self._until: int | None = None
 
     def end(self, *, with_rest: bool) -> None:
-        """End the reading, at once or behind the events that are stored by now."""
+        """Stop reading: at once, or `with_rest` after the events that are stored by now."""
         self._until = None if with_rest else 0
         self._ended.set()
 
     async def close(self) -> None:
-        """End the reading."""
+        """Stop reading."""
         if self._reading is not None:
             self._reading.add_done_callback(read_error)
             self._reading.cancel()
@@ -157,8 +158,8 @@ class LiveReader(EventReader):
         limit = REST_TIMEOUT if self._connection.online else OFFLINE_REST_TIMEOUT
         try:
             return await bounded(self._rest(), limit)
-        except asyncio.TimeoutError as exc:
-            raise BridgeTimeoutError(f"NATS did not bring the last of them within {limit:g} s") from exc
+        except asyncio.TimeoutError as error:
+            raise BridgeTimeoutError(f"NATS did not deliver the last events within {limit:g} s") from error
 
     async def _next_unless_ended(self) -> list[bytes]:
         ended = asyncio.ensure_future(self._ended.wait())
@@ -166,7 +167,7 @@ class LiveReader(EventReader):
             await asyncio.wait({self._next(), ended}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ended.cancel()
-        return self._what_came()
+        return self._take_finished()
 
     async def _rest(self) -> list[bytes]:
         if self._until is None:
@@ -174,18 +175,18 @@ class LiveReader(EventReader):
             self._until = 0 if last is None else last.stream_sequence
         while self._position < self._until:
             await asyncio.wait({self._next()})
-            if payloads := self._what_came():
+            if payloads := self._take_finished():
                 return payloads
         self.over = True
         return []
 
     def _next(self) -> asyncio.Task[list[bytes]]:
-        """Return the read that is under way: one that is cancelled could take a message with it."""
+        """Return the read that is under way; cancelling it could lose a message."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._reader.read(QUIET_SECONDS))
         return self._reading
 
-    def _what_came(self) -> list[bytes]:
+    def _take_finished(self) -> list[bytes]:
         reading = self._next()
         if not reading.done():
             return []
@@ -196,5 +197,5 @@ class LiveReader(EventReader):
 def _parse(payload: bytes) -> ExecutionEvent:
     try:
         return ExecutionEvent.model_validate(jsontext.decode(payload))
-    except ValueError as exc:
-        raise BridgeError(f"an event is malformed: {exc}") from exc
+    except ValueError as error:
+        raise BridgeError(f"an event is malformed: {error}") from error

@@ -1,4 +1,4 @@
-"""Hints that an execution has ended: what is said of it over NATS, heard when it is said."""
+"""Hints that an execution has finished, from what is announced over NATS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from flow_client._api._generated import operations
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._nats.connection import FOREIGN, read_error
+from flow_client._nats.driver import read_error
+from flow_client._nats.errors import NATS_ERRORS, text_of
 from flow_client._nats.payloads import is_terminal_status
 from flow_client.errors import BridgeError, ClientClosedError, PlatformClientError
 
@@ -29,26 +30,26 @@ if TYPE_CHECKING:
 SUBJECTS = (operations.EXECUTION_STATUS_UPDATE_SUBJECT, operations.EXECUTION_OUTPUT_SUBJECT)
 PREFIXES = tuple(subject.format(execution_id="") for subject in SUBJECTS)
 RECORD_DELAY = 0.05
-"""Seconds that an output is given to become a record: to look at once would be to look too early."""
+"""Seconds from an output to its hint: the platform needs a moment to make its record from the output."""
 CONNECT_TIMEOUT = 10.0
 FLUSH_TIMEOUT = 5
 RETRY_PAUSE = 10.0
 CHECK_INTERVAL = 5.0
-"""Seconds within which it is seen that a connection was closed for good."""
+"""Seconds within which the listener notices that a connection was closed for good."""
 
 
-class Hints:
-    """Tells of executions whose end is announced, by a terminal status or an output.
+class NatsCompletionHints:
+    """Reports executions whose end is announced over NATS, by a terminal status or an output.
 
-    It subscribes to the two subjects of each execution whose end is expected, and to no others: what is said of other
-    executions never comes here, and the server keeps nothing for it. It promises nothing: what is said before a
-    subscription stands, or during an outage, is not heard.
+    It subscribes to the two subjects of each execution that somebody waits for, and to no others: messages of other
+    executions never arrive here, and the server stores nothing for it. It guarantees nothing: an announcement before
+    the subscription is made, or during an outage, is missed.
 
-    Any thread but the loop's may call it. Nothing is raised.
+    Any thread but the loop's may call it. It raises nothing.
 
     Args:
         thread: the loop that listens.
-        connection: the connection, opened when the first end is expected.
+        connection: the connection; it is opened for the first execution.
     """
 
     def __init__(self, thread: LoopThread, connection: Connection) -> None:
@@ -60,15 +61,15 @@ class Hints:
 
     @property
     def live(self) -> bool:
-        """Whether it listens, as far as is known."""
+        """Whether it is listening, as far as is known."""
         return self._connection.online and self._listener is not None and self._listener.listens
 
     def expect(self, execution_id: str, tell: Tell) -> None:
-        """Have `tell(execution_id)` called in the loop's thread at each hint, until it is dropped."""
+        """Call `tell(execution_id)` in the loop's thread at each hint, until `drop`."""
         self._post(partial(self._expect, execution_id, tell))
 
     def drop(self, execution_id: str, tell: Tell) -> None:
-        """Take back one `expect`."""
+        """Undo one `expect`."""
         self._post(partial(self._drop, execution_id, tell))
 
     def _post(self, callback: Callable[[], None]) -> None:
@@ -98,10 +99,10 @@ class Hints:
 
 
 class _Log:
-    """Says once for each outage that there are no hints.
+    """Logs once for each outage that there are no hints.
 
     Attributes:
-        given_up: whether there will never be any.
+        given_up: whether there will never be hints again.
     """
 
     def __init__(self) -> None:
@@ -109,11 +110,11 @@ class _Log:
         self.given_up = False
 
     def complain(self, error: Exception | None) -> None:
-        """Say what is wrong; None is the end of it."""
+        """Log what is wrong, once until it is over; None says that it is over."""
         if error is not None and not self._has_complained:
             logger.warning(
-                "the ends of executions are not heard over NATS, futures look at them over HTTP alone: %s",
-                str(error) or type(error).__name__,
+                "cannot listen for finished executions over NATS; futures fall back to HTTP polling: %s",
+                text_of(error),
             )
         self._has_complained = error is not None
 
@@ -124,10 +125,10 @@ class _Log:
 
 
 class _Listener:
-    """Listens, over any outage, from the first end that is expected to the last.
+    """Listens, across outages, for as long as somebody waits for an execution.
 
     Attributes:
-        changes: executions whose end is expected since, or no more.
+        changes: executions for which somebody has begun or ceased to wait.
         listens: whether there are subscriptions.
     """
 
@@ -161,12 +162,12 @@ class _Listener:
             await self._listen()
         except (_DeniedError, ClientClosedError) as error:
             self._log.give_up(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, no future fails for it
+        except Exception as error:  # noqa: BLE001 - whatever it is, no future may fail because of it
             self._log.complain(error)
             await asyncio.sleep(RETRY_PAUSE)
 
     async def _listen(self) -> None:
-        """Subscribe to what is expected, until the connection is closed for good."""
+        """Keep the subscriptions in step with `expected` until the connection is closed for good."""
         client = await self._connection.client(Deadline(CONNECT_TIMEOUT))
         await self._unsubscribe_all()
         await self._update_whole(client, self._differences())
@@ -186,7 +187,7 @@ class _Listener:
         return self._expected.keys() ^ self._subscriptions.keys()
 
     async def _update_whole(self, client: Client, execution_ids: Iterable[str]) -> None:
-        # Cancelled midway it would leave subscriptions that only nats knows.
+        # Cancelling it midway would leave subscriptions that only nats-py knows.
         self._update_under_way = asyncio.ensure_future(self._update(client, execution_ids))
         self._update_under_way.add_done_callback(read_error)
         await asyncio.shield(self._update_under_way)
@@ -196,7 +197,7 @@ class _Listener:
             if execution_id not in self._expected:
                 await self._unsubscribe(execution_id)
             elif execution_id not in self._subscriptions:
-                await asyncio.sleep(0)  # a thousand of them leave room for what else the loop does
+                await asyncio.sleep(0)  # lets the loop do other work between a thousand of them
                 self._subscriptions[execution_id] = [
                     await client.subscribe(subject.format(execution_id=execution_id), cb=self._hear)
                     for subject in SUBJECTS
@@ -208,7 +209,7 @@ class _Listener:
 
     async def _unsubscribe(self, execution_id: str) -> None:
         for subscription in self._subscriptions.pop(execution_id, ()):
-            with suppress(*FOREIGN):  # it may have ended with its connection
+            with suppress(*NATS_ERRORS):  # it may have ended with its connection
                 await subscription.unsubscribe()
 
     def _check_allowed(self) -> None:
@@ -229,7 +230,7 @@ class _Listener:
 
 
 class _DeniedError(BridgeError):
-    """NATS does not let us listen."""
+    """NATS does not allow us to subscribe."""
 
 
 def _is_terminal(payload: bytes) -> bool:

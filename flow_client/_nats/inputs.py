@@ -22,7 +22,7 @@ HEARTBEAT_INTERVAL = ACK_WAIT / 3
 SETTLE_TIMEOUT = 30.0
 LEAVE_TIMEOUT = 2.0
 LONGEST_SETTLING = 2 * ATTEMPT_TIMEOUT + SETTLE_TIMEOUT + LEAVE_TIMEOUT
-"""Seconds that taking an input may take besides the wait for it: to give them up would lose the input."""
+"""Seconds that taking an input may need in addition to waiting for it; giving up within them would lose the input."""
 
 _ACKNOWLEDGED = b"+ACK"
 _IN_PROGRESS = b"+WPI"
@@ -30,7 +30,7 @@ _TERMINATED = b"+TERM"
 
 
 class Lease:
-    """An input that was taken and is not acknowledged yet: a successor of this worker would be given it again.
+    """An input that was taken and is not acknowledged yet: another worker can still take it over.
 
     Attributes:
         content: the input.
@@ -42,15 +42,15 @@ class Lease:
         self.content = content
 
     def keep_alive(self) -> None:
-        """Tell the server that the input is being worked on, until it is confirmed or released."""
-        self._heartbeats = asyncio.ensure_future(self._beat())
+        """Keep telling the server that this worker is at work, until the input is confirmed or released."""
+        self._heartbeats = asyncio.ensure_future(self._send_heartbeats())
 
     async def check(self) -> None:
         """Raise `TakenOverError` if another worker has taken the input over."""
         await self._settle(_IN_PROGRESS)
 
     async def confirm(self) -> None:
-        """Acknowledge the input: it is gone from the work queue.
+        """Acknowledge the input, which removes it from the work queue.
 
         Raises:
             BridgeError: another worker has taken it over, or NATS did not confirm.
@@ -60,27 +60,27 @@ class Lease:
         await _leave(self._consumer)
 
     def release(self) -> None:
-        """End the heartbeats; the input stays in the work queue."""
+        """Stop the heartbeats; the input stays in the work queue."""
         if self._heartbeats is not None:
             self._heartbeats.cancel()
 
     async def _settle(self, kind: bytes) -> None:
         await self._consumer.settle(kind, Deadline(SETTLE_TIMEOUT))
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_INTERVAL)
             try:
                 await self.check()
-            except TakenOverError as exc:
-                logger.warning("%s: this worker's result will be discarded", exc)
+            except TakenOverError as error:
+                logger.warning("%s: this worker's result will be discarded", error)
                 return
-            except PlatformClientError as exc:
-                logger.info("no heartbeat for the input: %s", exc)
+            except PlatformClientError as error:
+                logger.info("a heartbeat for the input failed: %s", error)
 
 
 class Inputs:
-    """The inputs that were taken here and are held until their output is stored.
+    """The inputs that this bridge has taken and holds until their outputs are stored.
 
     Args:
         connection: the connection.
@@ -91,11 +91,11 @@ class Inputs:
         self._leases: dict[str, Lease] = {}
 
     def holds(self, execution_id: str) -> bool:
-        """Return whether the input is held here."""
+        """Return whether this bridge holds the execution's input."""
         return execution_id in self._leases
 
     async def fetch(self, execution_id: str, timeout: float, ack: str) -> ExecutionInput:
-        """Take an input, acknowledged now or held until `settle` (`on_done`)."""
+        """Take an input and acknowledge it now, or hold it until `settle` if `ack` is `on_done`."""
         lease = await take(self._connection, execution_id, timeout)
         if ack == "on_done":
             lease.keep_alive()
@@ -105,32 +105,32 @@ class Inputs:
         return lease.content
 
     async def give_back(self, execution_id: str) -> None:
-        """Hold the input no more: it stays in the work queue."""
+        """Stop holding the input; it stays in the work queue."""
         self._leases.pop(execution_id).release()
 
     async def check(self, execution_id: str) -> None:
-        """Raise `TakenOverError` if the input is held here and another worker has taken it over."""
+        """Raise `TakenOverError` if this bridge holds the input but another worker has taken it over."""
         if execution_id in self._leases:
             await self._leases[execution_id].check()
 
     async def settle(self, execution_id: str) -> None:
-        """Acknowledge the input if it is held here. To raise would have the output stored a second time."""
+        """Acknowledge the input if it is held. A failure is logged: raising would get the output pushed twice."""
         lease = self._leases.pop(execution_id, None)
         if lease is None:
             return
         try:
             await lease.confirm()
-        except PlatformClientError as exc:
-            logger.warning("execution %s has an output, but its input may be delivered again: %s", execution_id, exc)
+        except PlatformClientError as error:
+            logger.warning("execution %s has an output, but its input may be delivered again: %s", execution_id, error)
 
     def release(self) -> None:
-        """Hold no input any more: they stay in the work queue."""
+        """Stop holding any input; they all stay in the work queue."""
         for lease in self._leases.values():
             lease.release()
 
 
 async def take(connection: Connection, execution_id: str, timeout: float) -> Lease:
-    """Take an execution's input, from a predecessor that died or hangs too.
+    """Take an execution's input, even from an earlier worker that died or hangs.
 
     Args:
         connection: the connection.
@@ -138,30 +138,30 @@ async def take(connection: Connection, execution_id: str, timeout: float) -> Lea
         timeout: seconds to wait for the input.
 
     Raises:
-        BridgeTimeoutError: no input came in time.
-        MalformedInputError: what came is no input; it is gone from the work queue.
-        BridgeError: NATS refused, or another worker took over meanwhile.
+        BridgeTimeoutError: no input arrived in time.
+        MalformedInputError: the message is not a valid input; it is gone from the work queue.
+        BridgeError: NATS refused, or another worker took over in the meantime.
     """
     consumer = Consumer(connection, INPUT_STREAM, EXECUTION_INPUT_SUBJECT.format(execution_id=execution_id))
     raw = await consumer.take(Deadline(timeout))
     if raw is None:
         await _leave(consumer)
         raise BridgeTimeoutError(
-            f"no input for execution {execution_id} came within {timeout:g} s", execution_id=execution_id
+            f"no input for execution {execution_id} arrived within {timeout:g} s", execution_id=execution_id
         )
     try:
         content = ExecutionInput.model_validate(jsontext.decode(raw))
-    except ValueError as exc:
+    except ValueError as error:
         await consumer.settle(_TERMINATED, Deadline(SETTLE_TIMEOUT))
         await _leave(consumer)
         raise MalformedInputError(
-            f"the input of execution {execution_id} is malformed: {exc}", execution_id=execution_id, raw=raw
-        ) from exc
+            f"the input of execution {execution_id} is malformed: {error}", execution_id=execution_id, raw=raw
+        ) from error
     return Lease(consumer, content)
 
 
 async def _leave(consumer: Consumer) -> None:
     try:
         await consumer.delete(Deadline(LEAVE_TIMEOUT))
-    except PlatformClientError as exc:
-        logger.info("a consumer is left behind, the server will remove it: %s", exc)
+    except PlatformClientError as error:
+        logger.info("a consumer was not deleted, the server will remove it: %s", error)

@@ -1,8 +1,8 @@
 """An event loop in a background thread, for calls that block.
 
-Signal handlers run in the main thread, between any two of its bytecodes. They may raise there, and they may call in
-here again. So a caller's thread takes no lock, and does only what is a single step in CPython: it appends to a deque,
-sets an attribute, hands a callback to the loop, and waits at a latch. The rest is done by threads without handlers.
+Signal handlers run in the main thread, between any two of its bytecodes. They may raise there, and they may call this
+module again. So a caller's thread takes no lock and only does what is a single step in CPython: append to a deque, set
+an attribute, hand a callback to the loop, wait at a latch. Threads in which no handler runs do the rest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from flow_client._core.fork import never_finalise, renew_after_fork
 from flow_client._core.latch import Latch
+from flow_client._core.lifecycle import never_finalise, renew_after_fork
 from flow_client._core.log import logger
 from flow_client.errors import BridgeError, BridgeTimeoutError, ClientClosedError, PlatformClientError
 
@@ -28,68 +28,68 @@ ResultT = TypeVar("ResultT")
 
 THREAD_NAME = "flow-client-nats"
 START_TIMEOUT = 5.0
-BEAT = 1.0
-"""Seconds between two looks of the loop at what it was not woken for: an interrupt can fall just before the waking."""
+TICK_INTERVAL = 1.0
+"""Seconds between two ticks: an interrupt may have kept a caller from waking the loop."""
 _LAST_STEPS = 1.0
 _WSGI_HINT = "is this uWSGI without --enable-threads?"
-_EXIT_HINT = "the interpreter is exiting, and this Python starts no thread then: use the bridge before"
+_EXIT_HINT = "the interpreter is exiting, and this Python starts no more threads; use the bridge earlier"
 
 
-class Resident(Protocol):
-    """What lives in a loop's thread. Everything here is called in that thread."""
+class LoopHooks(Protocol):
+    """What the loop's thread calls, in that thread, in the course of its life."""
 
     def started(self) -> None:
-        """Take note that the thread runs."""
+        """Note that the loop is running."""
 
-    def look(self) -> None:
-        """Look for work; it is called every second."""
+    def tick(self) -> None:
+        """Look for work; called every `TICK_INTERVAL` seconds."""
 
     async def shut_down(self) -> None:
-        """Do what remains to be done before the loop ends."""
+        """Finish what has to be finished before the loop ends."""
 
     def ended(self, error: BridgeError | ClientClosedError) -> None:
-        """Fail what still waits: the loop does nothing any more."""
+        """Fail everything that still waits: the loop has ended, because of `error`."""
 
 
 class LoopThread:
-    """One daemon thread with one event loop, started at first use.
+    """A daemon thread with an event loop, started at first use.
 
-    Threads may share it. A forked child finds it unstarted.
+    Threads may share it. In a forked child it is not started.
 
     Args:
-        resident: what lives in it.
-        start_timeout: seconds that the thread may take to come up.
+        hooks: what it calls.
+        start_timeout: seconds that the thread may take to start.
     """
 
-    def __init__(self, resident: Resident | None = None, start_timeout: float = START_TIMEOUT) -> None:
-        self._resident = resident
+    def __init__(self, hooks: LoopHooks | None = None, start_timeout: float = START_TIMEOUT) -> None:
+        self._hooks = hooks
         self._start_timeout = start_timeout
         self._stopped = False
         self._begin()
         renew_after_fork(self)
 
     def _begin(self) -> None:
-        self._serving: _Serving | None = None
+        self._running: _RunningLoop | None = None
         self._launching = threading.Lock()
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's thread and loop, which do not run here."""
-        if self._serving is not None:
-            self._serving.abandon()
+        if self._running is not None:
+            self._running.abandon()
         self._begin()
 
     @property
     def running(self) -> bool:
         """Whether the thread was started and not stopped."""
-        return self._serving is not None and not self._stopped
+        return self._running is not None and not self._stopped
 
     @property
     def ended(self) -> bool:
-        """Whether no thread of it runs."""
-        return self._serving is None or self._serving.ended.is_open
+        """Whether its thread is not running: it has ended, or was never started."""
+        return self._running is None or self._running.ended.is_open
 
     def start(self) -> None:
-        """Start the thread unless it runs.
+        """Start the thread unless it is running.
 
         Raises:
             BridgeError: the thread did not start, or has ended by itself.
@@ -100,24 +100,24 @@ class LoopThread:
     def run(self, function: Callable[..., Coroutine[Any, Any, ResultT]], *args: Any, timeout: float) -> ResultT:
         """Run `function(*args)` in the loop and return its result or raise its exception.
 
-        The coroutine is cancelled when the time is over or the caller is interrupted.
+        The coroutine is cancelled when the time is up or the caller is interrupted.
 
         Args:
             function: a coroutine function.
-            args: what it is called with.
-            timeout: seconds to wait; it does not bound the thread's start, which has a limit of its own.
+            args: its arguments.
+            timeout: seconds to wait. It does not bound starting the thread, which has its own limit.
 
         Raises:
-            BridgeError: called from the loop's own thread, which would wait for itself, or the thread did not start,
-                or it ended during the call.
-            BridgeTimeoutError: no result in time.
-            ClientClosedError: the thread was stopped, before or meanwhile.
+            BridgeError: the call came from the loop's own thread, which would wait for itself; or the thread did not
+                start, or ended during the call.
+            BridgeTimeoutError: there was no result in time.
+            ClientClosedError: the thread was stopped, before or during the call.
         """
-        serving = self._started()
-        serving.refuse_own_thread()
+        running = self._started()
+        running.refuse_own_thread()
         call = _Call(partial(function, *args))
         try:
-            serving.begin(call)
+            running.begin(call)
             if not call.over.wait(timeout):
                 raise BridgeTimeoutError(f"NATS did not answer within {timeout:g} s")
             return call.result()
@@ -126,7 +126,7 @@ class LoopThread:
                 raise ClientClosedError("the bridge was closed during the call") from error
             raise BridgeError("the connection to NATS was closed during the call") from error
         finally:
-            serving.leave(call)
+            running.leave(call)
 
     def post(self, callback: Callable[[], object]) -> None:
         """Have the loop call `callback()` soon, and return at once.
@@ -137,50 +137,50 @@ class LoopThread:
         """
         self._started().post(callback)
 
-    def _started(self) -> _Serving:
+    def _started(self) -> _RunningLoop:
         if self._stopped:
             raise ClientClosedError("the bridge is closed")
-        return self._serving or self._start()
+        return self._running or self._start()
 
-    def _start(self) -> _Serving:
-        """Have a helper start the thread: an interrupt in the middle of `Thread.start` would leave it half started."""
+    def _start(self) -> _RunningLoop:
+        """Let a helper start the thread: an interrupt in the middle of `Thread.start` would leave it half started."""
         launch = _Launch()
         try:
             _thread.start_new_thread(self._launch, (launch,))
         except RuntimeError as error:
             raise _not_started(error) from error
         if not launch.over.wait(self._start_timeout):
-            raise BridgeError(f"the background thread did not come up within {self._start_timeout:g} s; {_WSGI_HINT}")
+            raise BridgeError(f"the background thread did not start within {self._start_timeout:g} s; {_WSGI_HINT}")
         if launch.error is not None:
             raise _not_started(launch.error) from launch.error
-        if launch.serving is None:
+        if launch.running is None:
             raise ClientClosedError("the bridge is closed")
-        return launch.serving
+        return launch.running
 
     def _launch(self, launch: _Launch) -> None:
         try:
             with self._launching:  # no signal handler runs in this thread
-                if self._serving is None and not self._stopped:
-                    self._serving = _Serving.start(self._resident)
-            launch.serving = self._serving
-            if self._stopped and self._serving is not None:  # `stop` may have come before there was anything to stop
-                self._serving.stop()
+                if self._running is None and not self._stopped:
+                    self._running = _RunningLoop.start(self._hooks)
+            launch.running = self._running
+            if self._stopped and self._running is not None:  # `stop` was called before there was anything to stop
+                self._running.stop()
         except Exception as error:  # noqa: BLE001 - the caller raises it
             launch.error = error
         finally:
             launch.over.open()
 
     def begin_stop(self) -> None:
-        """Have the calls cancelled and the resident shut down, then the thread ended; it cannot be started again.
+        """Begin to cancel all calls, shut down and end the thread. It cannot be started again.
 
         Raises:
             BridgeError: called from the loop's own thread.
         """
-        if self._serving is not None:
-            self._serving.refuse_own_thread()
+        if self._running is not None:
+            self._running.refuse_own_thread()
         self._stopped = True
-        if self._serving is not None:
-            self._serving.stop()
+        if self._running is not None:
+            self._running.stop()
 
     def stop(self, timeout: float) -> bool:
         """Stop the thread and return whether it ended within `timeout` seconds. Can be called twice.
@@ -189,23 +189,23 @@ class LoopThread:
             BridgeError: called from the loop's own thread.
         """
         self.begin_stop()
-        return self._serving is None or self._serving.join(timeout)
+        return self._running is None or self._running.join(timeout)
 
 
 class _Launch:
-    """One attempt to start the thread, and what came of it."""
+    """One attempt to start the thread, and its outcome."""
 
     def __init__(self) -> None:
         self.over = Latch()
-        self.serving: _Serving | None = None
+        self.running: _RunningLoop | None = None
         self.error: Exception | None = None
 
 
 class _Call(Generic[ResultT]):
-    """A coroutine in the loop that a caller waits for. Only the loop's thread changes it.
+    """A coroutine in the loop for which a caller waits. Only the loop's thread changes it.
 
     Attributes:
-        task: the coroutine, once it was started.
+        task: the coroutine's task, once it is started.
         over: opens when there is a result or an error.
     """
 
@@ -249,11 +249,11 @@ class _Call(Generic[ResultT]):
         return cast("ResultT", self._result)
 
 
-class _Serving:
-    """A loop and the thread that runs it, made together: a loop from before gevent's patching would freeze."""
+class _RunningLoop:
+    """A loop and its thread, made together: a loop made before gevent patches and started afterwards would freeze."""
 
-    def __init__(self, resident: Resident | None) -> None:
-        self._resident = resident
+    def __init__(self, hooks: LoopHooks | None) -> None:
+        self._hooks = hooks
         self._selector = selectors.DefaultSelector()
         self._loop = asyncio.SelectorEventLoop(self._selector)
         self._calls: set[_Call[Any]] = set()
@@ -265,16 +265,16 @@ class _Serving:
         self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
 
     @classmethod
-    def start(cls, resident: Resident | None) -> _Serving:
-        """Start the thread and return when its loop runs."""
-        serving = cls(resident)
+    def start(cls, hooks: LoopHooks | None) -> _RunningLoop:
+        """Start the thread and return when its loop is running."""
+        running = cls(hooks)
         try:
-            serving._thread.start()
+            running._thread.start()
         except RuntimeError:
-            serving._loop.close()
+            running._loop.close()
             raise
-        serving._ready.wait(None)
-        return serving
+        running._ready.wait(None)
+        return running
 
     def _serve(self) -> None:
         try:
@@ -290,36 +290,36 @@ class _Serving:
         self._loop.call_soon(self._begin)
         try:
             self._loop.run_forever()
-        except BaseException as error:  # noqa: BLE001 - whatever ended the loop is told to those who wait for it
-            logger.error("the bridge's background thread ends", exc_info=error)
+        except BaseException as error:  # noqa: BLE001 - whatever ended the loop, those who wait are told
+            logger.error("the bridge's background thread ended", exc_info=error)
             self._tell_end(BridgeError(f"the bridge's background thread has ended ({error!r}); open a new bridge"))
 
     def _begin(self) -> None:
-        if self._resident is not None:
-            self._resident.started()
+        if self._hooks is not None:
+            self._hooks.started()
         self._ready.open()
-        self._beat()
+        self._tick()
 
-    def _beat(self) -> None:
-        if self._resident is not None:
-            self._resident.look()
-        self._loop.call_later(BEAT, self._beat)
+    def _tick(self) -> None:
+        if self._hooks is not None:
+            self._hooks.tick()
+        self._loop.call_later(TICK_INTERVAL, self._tick)
 
     async def _finish(self) -> None:
         self._stopping = True
         await _cancel(self._tasks)
-        if self._resident is not None:
-            await self._resident.shut_down()
+        if self._hooks is not None:
+            await self._hooks.shut_down()
         await _cancel(asyncio.all_tasks() - {asyncio.current_task()})
 
     def _tell_end(self, error: BridgeError | ClientClosedError) -> None:
-        """Fail all that waits, and what comes from now on."""
+        """Fail everything that waits, and every call from now on."""
         self._end = self._end or error
         self._ready.open()
         for call in list(self._calls):
             call.fail(self._ending())
-        if self._resident is not None:
-            self._resident.ended(self._end)
+        if self._hooks is not None:
+            self._hooks.ended(self._end)
 
     def begin(self, call: _Call[Any]) -> None:
         """Start the call; it is over when its coroutine is, or when the thread ends."""
@@ -335,14 +335,14 @@ class _Serving:
             task.add_done_callback(self._tasks.discard)
 
     def leave(self, call: _Call[Any]) -> None:
-        """Wait for the call no more; cancel it if it is not over."""
+        """Stop waiting for the call; cancel it if it is not over."""
         self._calls.discard(call)
         if not call.over.is_open:
             with suppress(PlatformClientError):  # then it is over with the thread
                 self.post(call.cancel)
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Have the loop call `callback()`; raise what ended the thread if it has ended."""
+        """Have the loop call `callback()`; if the thread has ended, raise the reason."""
         try:
             self._loop.call_soon_threadsafe(callback)
         except RuntimeError as error:  # it is closed
@@ -351,7 +351,7 @@ class _Serving:
             raise self._ending()
 
     def _ending(self) -> BridgeError | ClientClosedError:
-        """Return a new error: the threads that raise it have each their own frames."""
+        """Return a new error each time: every thread that raises it has its own traceback."""
         return copy(self._end or ClientClosedError("the bridge is closed"))
 
     def refuse_own_thread(self) -> None:
@@ -370,7 +370,7 @@ class _Serving:
             self._loop.stop()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the thread's end and return whether it came in time."""
+        """Wait for the thread to end and return whether it did in time."""
         if not self.ended.wait(timeout):
             return False
         self._thread.join(_LAST_STEPS)

@@ -1,4 +1,4 @@
-"""The payloads that an execution's worker publishes (contract section 2)."""
+"""The payloads that an execution's worker publishes; openapi.yaml has their schemas (`x-nats-subject`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXECUTION_ID = next(p for p in operations.GET_EXECUTION_STATUS.path_parameters 
 
 @dataclass(frozen=True)
 class EventDraft:
-    """An event that waits for its number."""
+    """An event that has no number yet."""
 
     execution_id: str
     before: bytes
@@ -29,10 +29,10 @@ class EventDraft:
         return b"%s%d%s" % (self.before, sequence, self.after)
 
 
-def execution_token(execution_id: object) -> str:
-    """Return the id as a subject token; raise `InvalidRequestError` if it is none.
+def subject_token(execution_id: object) -> str:
+    """Return the id as a token of a NATS subject; raise `InvalidRequestError` if it is not valid.
 
-    An id of `*` or `>` would reach the other executions' messages.
+    An id of `*` or `>` would match the messages of other executions.
     """
     if isinstance(execution_id, (str, UUID)):
         return _EXECUTION_ID.check(execution_id)
@@ -40,7 +40,7 @@ def execution_token(execution_id: object) -> str:
 
 
 def check_sequence(number: object) -> int:
-    """Return the number of an event; raise `InvalidRequestError` if it is none."""
+    """Return the `from_sequence` of a caller; raise `InvalidRequestError` if it is not valid."""
     return whole_number(number, "from_sequence", InvalidRequestError)
 
 
@@ -68,28 +68,28 @@ def output(
 
 
 def event(execution_id: str, event_type: object, event_data: Any) -> EventDraft:
-    """Return an event's draft; its type must be a non-empty string."""
+    """Return an event that has no number yet; its type must be a non-empty string."""
     before = b'{"execution_id":"%s","sequence":' % execution_id.encode()  # a token: nothing in it is escaped
     content = {"event_type": _name(event_type, "event_type"), "event_data": event_data, "timestamp": _now()}
     return EventDraft(execution_id, before, b"," + jsontext.encode(content)[1:])
 
 
 def status(execution_id: str, name: object) -> bytes:
-    """Return the payload of a change to the status `name`, a non-empty string."""
+    """Return the payload of a status; `name` must be a non-empty string."""
     return jsontext.encode({"execution_id": execution_id, "status": _name(name, "status"), "timestamp": _now()})
 
 
 def is_terminal_status(payload: bytes) -> bool:
-    """Return whether a status says that its execution has ended.
+    """Return whether the payload of a status says that the execution has ended.
 
     Raises:
-        ValueError, KeyError, TypeError: it is malformed.
+        ValueError, KeyError, TypeError: the payload is malformed.
     """
     return str(jsontext.decode(payload)["status"]).lower() in TERMINAL_STATUSES
 
 
 def check_deployment(deployment_id: object) -> str | None:
-    """Return the deployment's id as a string; raise `InvalidRequestError` if it is neither that, a UUID nor None."""
+    """Return the deployment's id as a string or None; raise `InvalidRequestError` if it is not valid."""
     if deployment_id is None:
         return None
     if isinstance(deployment_id, (str, UUID)):

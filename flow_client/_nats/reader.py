@@ -1,4 +1,4 @@
-"""Reading a subject's messages in the order in which they are stored, also across reconnects."""
+"""Reading a subject's messages in the order in which they are stored, across reconnects too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._nats.connection import ATTEMPT_TIMEOUT, FOREIGN, bounded
+from flow_client._nats.connection import ATTEMPT_TIMEOUT
+from flow_client._nats.driver import bounded
+from flow_client._nats.errors import NATS_ERRORS
 from flow_client._nats.store import stream_of
 from flow_client.errors import ClientClosedError, PlatformClientError
 
@@ -22,22 +24,22 @@ if TYPE_CHECKING:
 
     from flow_client._nats.connection import Connection
 
-# An outage is waited out: whoever reads has set no limit of time.
 OUTAGE_TIMEOUT = 3600.0
+"""Seconds for one step during an outage. It only has to be long: readers wait for as long as the outage lasts."""
 LARGEST_BATCH = 4096
 LEAVE_TIMEOUT = 2.0
 CHECK_INTERVAL = 5.0
-"""Seconds without a message after which it is seen whether the server still has the consumer."""
-# A consumer whose reader was killed goes away by itself.
+"""Seconds without a message after which the reader checks that the server still has the consumer."""
 INACTIVE_THRESHOLD = 5.0
+"""Seconds after which the server removes a consumer whose reader was killed."""
 _AVAILABLE = 0.001
 
 
 class SubjectReader:
-    """Reads the messages of one subject, from the first that is stored on.
+    """Reads the messages of one subject, beginning with the first one stored.
 
-    Each of its consumers has a name of its own, known before the server is asked to make it: so it can be deleted
-    whatever becomes of the answer.
+    Each of its consumers has a unique name that is chosen here, before the server is asked to create it: so it can be
+    deleted even if the answer is lost.
 
     Args:
         connection: the connection.
@@ -58,11 +60,11 @@ class SubjectReader:
 
     @property
     def position(self) -> int:
-        """The sequence number, in the stream, of the last message that was read; 0 before the first."""
+        """The stream sequence of the last message that was read; 0 before the first."""
         return self._last
 
     async def read(self, timeout: float) -> list[bytes]:
-        """Return the messages that come next, none if there is none within `timeout` seconds.
+        """Return the next messages, none if none arrived within `timeout` seconds.
 
         Raises:
             BridgeError: NATS refused, or no stream takes the subject.
@@ -84,7 +86,7 @@ class SubjectReader:
         return payloads
 
     async def close(self) -> None:
-        """End the reading and delete the consumer. It raises nothing, and can be called twice."""
+        """Stop reading and delete the consumer. It raises nothing and can be called twice."""
         self._closed = True
         self._connection.closers.discard(self.close)
         await self._leave(*self._let_go())
@@ -96,7 +98,7 @@ class SubjectReader:
 
     async def _leave(self, subscription: JetStreamContext.PushSubscription | None, name: str) -> None:
         if subscription is not None:
-            with contextlib.suppress(*FOREIGN):  # it may have ended with the connection
+            with contextlib.suppress(*NATS_ERRORS):  # it may have ended with the connection
                 await bounded(subscription.unsubscribe(), LEAVE_TIMEOUT)
         if name:
             await self._delete(name)
@@ -109,24 +111,24 @@ class SubjectReader:
         try:
             await self._connection.attempt(remove, f"leaving {self._subject}", Deadline(LEAVE_TIMEOUT))
         except PlatformClientError as error:
-            logger.debug("a consumer is left behind, the server will remove it: %s", error)
+            logger.debug("a consumer was not deleted, the server will remove it: %s", error)
 
-    def _begin_anew(self) -> None:
-        """Have the next read begin behind the last message that was read, with a new consumer."""
+    def _restart(self) -> None:
+        """Have the next read use a new consumer, which begins after the last message that was read."""
         former = self._let_go()
         if any(former):
             self._connection.in_background(lambda: self._leave(*former))
 
     async def _current_subscription(self, js: JetStreamContext) -> JetStreamContext.PushSubscription:
-        # What was under way when the connection was lost is lost too.
+        # Messages on their way when the connection was lost are lost too.
         if self._subscription is None or self._generation != self._connection.generation:
-            self._begin_anew()
+            self._restart()
             self._subscription = await self._subscribe(js)
         return self._subscription
 
     async def _subscribe(self, js: JetStreamContext) -> JetStreamContext.PushSubscription:
         if self._closed:
-            raise ClientClosedError("the reading was ended")
+            raise ClientClosedError("the iterator over the events is closed")
         self._generation, self._delivered = self._connection.generation, 0
         self._stream = self._stream or await stream_of(js, self._subject)
         config = self._config()
@@ -153,14 +155,14 @@ class SubjectReader:
     async def _batch(self, subscription: JetStreamContext.PushSubscription, timeout: float) -> list[bytes]:
         """Wait for one message and take what has come with it."""
         payloads: list[bytes] = []
-        # Longer ones would not come through in the time that one attempt has.
+        # A longer batch would not arrive in the time that one attempt has.
         while len(payloads) < LARGEST_BATCH and (
             message := await _next(subscription, _AVAILABLE if payloads else timeout)
         ):
             position, self._delivered = message.metadata.sequence.stream, self._delivered + 1
             if message.metadata.sequence.consumer != self._delivered:
-                # nats drops what a slow reader leaves lying.
-                self._begin_anew()
+                # nats-py drops messages when a reader is slow.
+                self._restart()
                 break
             if position > self._last:
                 self._last = position
@@ -170,7 +172,7 @@ class SubjectReader:
         return payloads
 
     async def _check_consumer(self) -> None:
-        """Begin anew if the server has lost the consumer, or has sent what never came here."""
+        """Restart if the server has lost the consumer, or has sent messages that never arrived."""
         name = self._name
 
         async def delivered(js: JetStreamContext) -> int:
@@ -184,7 +186,7 @@ class SubjectReader:
         before = self._delivered
         count = await self._connection.attempt(delivered, f"reading {self._subject}", Deadline(OUTAGE_TIMEOUT))
         if name == self._name and count != before:
-            self._begin_anew()
+            self._restart()
 
 
 async def _next(subscription: JetStreamContext.PushSubscription, timeout: float) -> Msg | None:

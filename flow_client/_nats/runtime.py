@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flow_client._core.deadline import Deadline
-from flow_client._core.exit import close_at_exit, close_together, exit_has_begun, no_longer_open
+from flow_client._core.lifecycle import close_at_exit, close_together, is_exiting, no_longer_open
 from flow_client._core.log import logger
-from flow_client._nats.connection import CLOSE_GRACE, Connection
-from flow_client._nats.hints import Hints
+from flow_client._nats.connection import Connection
+from flow_client._nats.hints import NatsCompletionHints
 from flow_client._nats.inputs import Inputs
 from flow_client._nats.loop import LoopThread
-from flow_client._nats.outbox.outbox import Outbox
+from flow_client._nats.outbox import Outbox
 from flow_client.errors import ClientClosedError, PlatformClientError, UndeliveredError
 
 if TYPE_CHECKING:
@@ -60,29 +60,29 @@ class BridgeRuntime:
             max_messages=settings.max_unacked,
             max_bytes=settings.max_unacked_bytes,
         )
-        self.hints = Hints(self.thread, self.connection)
+        self.hints = NatsCompletionHints(self.thread, self.connection)
         self._close_timeout = settings.close_timeout
 
     def started(self) -> None:
-        """Take note that the loop runs: from now on there is something to close."""
+        """Note that the loop is running: from now on there is something to close."""
         close_at_exit(self)
 
-    def look(self) -> None:
-        """Look for work that the loop was not woken for."""
-        self.outbox.look()
+    def tick(self) -> None:
+        """Look for messages for which the loop was not woken."""
+        self.outbox.tick()
 
     async def shut_down(self) -> None:
-        """End what goes on, and the connections."""
+        """End all work and close the connections."""
         self.inputs.release()
         await self.outbox.shut_down()
-        await self.connection.close(CLOSE_GRACE)
+        await self.connection.close()
 
     def ended(self, error: BridgeError | ClientClosedError) -> None:
-        """Fail what still waits."""
+        """Fail everything that still waits."""
         self.outbox.ended(error)
 
     def closing(self) -> Iterator[None]:
-        """Close everything in steps. An interrupt gives nothing up: what is left is still delivered."""
+        """Close everything in steps. After an interrupt nothing is given up: delivery goes on."""
         yield from self.outbox.closing()
         self.thread.begin_stop()
         deadline = Deadline(self._close_timeout + GRACE)
@@ -92,12 +92,11 @@ class BridgeRuntime:
         no_longer_open(self)
 
     def close_in_background(self) -> None:
-        """Close everything in a thread of its own, and log what is given up.
+        """Close everything in a new thread, and log what is given up.
 
-        A finaliser may call it, in any thread and amid anything else: it takes no lock, waits for nothing and raises
-        nothing.
+        A finaliser may call this, in any thread and at any point: it takes no lock, does not wait and raises nothing.
         """
-        with suppress(PlatformClientError):  # the loop has ended meanwhile
+        with suppress(PlatformClientError):  # the loop has ended in the meantime
             self.thread.post(self._start_closing)
 
     def _start_closing(self) -> None:
@@ -106,7 +105,7 @@ class BridgeRuntime:
     def _close(self) -> None:
         close_together([self])
         close_at_exit(self)
-        if exit_has_begun():  # it would end this thread before it has said anything
+        if is_exiting():  # this thread would be ended before it has logged anything
             return
         failure = self.take_failures()
         no_longer_open(self)
@@ -114,5 +113,5 @@ class BridgeRuntime:
             logger.error("a bridge was dropped without close(): %s", failure)
 
     def take_failures(self) -> UndeliveredError | None:
-        """Return an error that counts what was given up and told to nobody, if anything was."""
+        """Return an error that counts what was given up and is not reported yet, if anything was."""
         return self.outbox.take_failures()

@@ -1,4 +1,4 @@
-"""Where NATS is, and who we are there."""
+"""NATS server addresses and credentials."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SCHEMES = ("nats", "tls")
 
 @dataclass(frozen=True)
 class Servers:
-    """The servers of a cluster without credentials, and what proves who we are to all of them.
+    """The servers of a cluster, and the credentials for all of them.
 
     Attributes:
-        urls: the servers.
-        user: the user's name, of a URL.
-        password: the user's password, of a URL.
-        token: the token, of a URL.
-        credentials_file: the file with a user's JWT and seed.
-        seed_file: the file with an nkey's seed.
-        tls: the files that TLS needs besides the system's certificates.
+        urls: the servers' addresses, without credentials.
+        user: the user name from a URL.
+        password: the password from a URL.
+        token: the token from a URL.
+        credentials_file: the path of a file with a user's JWT and seed.
+        seed_file: the path of a file with an nkey's seed.
+        tls: the certificate files, None if the system's certificates are enough.
     """
 
     urls: tuple[str, ...]
@@ -46,14 +46,14 @@ class Servers:
 
     @property
     def require_tls(self) -> bool:
-        """Whether TLS is required of all servers: one `tls://` URL says so, as they all get the same credentials."""
+        """Whether all servers must speak TLS: one `tls://` URL is enough, since all get the same credentials."""
         return self.tls is not None or any(url.startswith("tls://") for url in self.urls)
 
     def login(self) -> dict[str, Any]:
-        """Return what nats-py's `connect` takes to prove who we are.
+        """Return the credentials as arguments of nats-py's `connect`.
 
         Raises:
-            ConfigurationError: a file of TLS is unusable.
+            ConfigurationError: a certificate file is not valid.
         """
         return {
             "user": self.user,
@@ -67,35 +67,35 @@ class Servers:
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """Certificates for TLS. `authorities` stand in for the system's; the certificate is the client's own."""
+    """Paths of certificate files. `authorities` replaces the system's; `certificate` and `key` are the client's own."""
 
     authorities: str | None
     certificate: str | None
     key: str | None
 
     def context(self) -> SSLContext:
-        """Return the context of a connection; raise `ConfigurationError` if a file is unusable."""
-        import ssl  # noqa: PLC0415 - gevent patches it first, if it patches
+        """Return the context for a connection; raise `ConfigurationError` if a file is not valid."""
+        import ssl  # noqa: PLC0415 - gevent has to patch it before it is imported
 
         try:
             context = ssl.create_default_context(cafile=self.authorities)
             if self.certificate is not None:
                 context.load_cert_chain(self.certificate, self.key)
-        except (OSError, ValueError) as exc:
-            raise ConfigurationError(f"a file of NATS_CA, NATS_CERT or NATS_KEY is unusable: {exc}") from exc
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"a file of NATS_CA, NATS_CERT or NATS_KEY cannot be used: {error}") from error
         return context
 
 
 def resolve_servers(nats_url: str | None, environ: Mapping[str, str] | None = None) -> Servers:
-    """Return the servers of `nats_url`, else of the variable `NATS_URL`, separated by commas.
+    """Return the servers in `nats_url`, or else in the variable `NATS_URL`, separated by commas.
 
-    The first credentials that stand in a URL are used for all servers, those that a cluster makes known later too.
-    `NATS_CREDS` and `NATS_NKEY_SEED` name files that stand in for them; `NATS_CA`, `NATS_CERT` and `NATS_KEY` are for
-    TLS. With `NATS_CA`, `NATS_CERT` or one `tls://` URL, TLS is required of all servers.
+    The first credentials found in a URL are used for all servers, including those that a cluster announces later.
+    `NATS_CREDS` and `NATS_NKEY_SEED` name files to use in their place; `NATS_CA`, `NATS_CERT` and `NATS_KEY` are for
+    TLS. With `NATS_CA`, `NATS_CERT` or one `tls://` URL, all servers must speak TLS.
 
     Raises:
-        ConfigurationError: there is no URL, or one is unusable, or a file is not there. The message does not repeat a
-            URL: it may hold a password.
+        ConfigurationError: the URL is missing or not valid, or a file does not exist. The message does not repeat the
+            URL, which may contain a password.
     """
     env = os.environ if environ is None else environ
     value = nats_url or env.get("NATS_URL")
@@ -107,7 +107,7 @@ def resolve_servers(nats_url: str | None, environ: Mapping[str, str] | None = No
     urls = tuple(_address(part) for part in parts if part)
     if not urls or len(urls) < len(parts):
         raise ConfigurationError(
-            "nats_url is unusable: it must be like nats://nats.example.com:4222, several separated by commas "
+            "nats_url is not valid: it must look like nats://nats.example.com:4222, several separated by commas "
             "(argument nats_url, variable NATS_URL)"
         )
     return Servers(urls, **_login(credentials), **_key_files(env), tls=_tls_files(env))
@@ -116,7 +116,7 @@ def resolve_servers(nats_url: str | None, environ: Mapping[str, str] | None = No
 def _key_files(env: Mapping[str, str]) -> dict[str, str | None]:
     files = {"credentials_file": _file(env, "NATS_CREDS"), "seed_file": _file(env, "NATS_NKEY_SEED")}
     if all(files.values()):
-        raise ConfigurationError("NATS_CREDS and NATS_NKEY_SEED are both set; one of them says who we are")
+        raise ConfigurationError("NATS_CREDS and NATS_NKEY_SEED are both set; set only one of them")
     if any(files.values()) and find_spec("nkeys") is None:
         raise ConfigurationError("NATS_CREDS and NATS_NKEY_SEED need nkeys: pip install 'flow-client[nkeys]'")
     return files
@@ -125,22 +125,22 @@ def _key_files(env: Mapping[str, str]) -> dict[str, str | None]:
 def _tls_files(env: Mapping[str, str]) -> TlsFiles | None:
     files = TlsFiles(_file(env, "NATS_CA"), _file(env, "NATS_CERT"), _file(env, "NATS_KEY"))
     if files.key is not None and files.certificate is None:
-        raise ConfigurationError("NATS_KEY is set and NATS_CERT is not: a key is of no use without its certificate")
+        raise ConfigurationError("NATS_KEY is set but NATS_CERT is not; set NATS_CERT to the certificate of that key")
     if not files.authorities and not files.certificate:
         return None
-    files.context()  # what is wrong with them is said now, not by the first connection
+    files.context()  # so that an error is raised now, not by the first connection
     return files
 
 
 def _file(env: Mapping[str, str], variable: str) -> str | None:
     path = env.get(variable)
     if path and not Path(path).is_file():
-        raise ConfigurationError(f"{variable} is {path!r}, which is no file")
+        raise ConfigurationError(f"{variable} is {path!r}; it must be the path of a file")
     return path or None
 
 
 def _split(url: str) -> SplitResult | None:
-    """Return the parts of `url`, None if it is unusable."""
+    """Return the parts of `url`, None if it is not valid."""
     url = url.strip()
     try:
         parts = urlsplit(url if "://" in url else f"nats://{url}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stored:
-    """A message of a stream."""
+    """A message in a stream."""
 
     stream_sequence: int
     message_id: str | None
@@ -28,18 +28,18 @@ class Stored:
 
 
 async def last_stored(connection: Connection, subject: str, deadline: Deadline) -> Stored | None:
-    """Return the subject's last message, None if there is none."""
+    """Return the subject's last message, None if it has none."""
 
-    async def look(js: JetStreamContext) -> Stored | None:
+    async def read(js: JetStreamContext) -> Stored | None:
         return await read_last(js, await stream_of(js, subject), subject)
 
-    return await connection.attempt(look, f"reading the last message of {subject}", deadline)
+    return await connection.attempt(read, f"reading the last message of {subject}", deadline)
 
 
 async def read_last(js: JetStreamContext, stream: str, subject: str) -> Stored | None:
-    """Return the subject's last message, None if there is none."""
+    """Return the subject's last message, None if it has none."""
     try:
-        # From the stream's leader: a direct get may come from a replica that is behind.
+        # Answered by the stream's leader; a direct get could be answered by a replica that lags behind.
         message = await js.get_last_msg(stream, subject)
     except js_errors.NotFoundError:
         return None
@@ -47,7 +47,7 @@ async def read_last(js: JetStreamContext, stream: str, subject: str) -> Stored |
 
 
 async def read_next(js: JetStreamContext, stream: str, subject: str, position: int) -> Stored | None:
-    """Return the subject's first message behind a stream sequence, None if there is none."""
+    """Return the subject's first message after a stream sequence, None if it has none."""
     try:
         return _stored(await js.get_msg(stream, seq=position + 1, subject=subject, next=True))
     except js_errors.NotFoundError:
@@ -63,5 +63,5 @@ async def stream_of(js: JetStreamContext, subject: str) -> str:
     """Return the name of the stream that takes `subject`; raise `BridgeError` if none does."""
     try:
         return await js.find_stream_name_by_subject(subject)
-    except js_errors.NotFoundError as exc:
-        raise BridgeError(f"no JetStream stream takes {subject}") from exc
+    except js_errors.NotFoundError as error:
+        raise BridgeError(f"no JetStream stream takes {subject}") from error

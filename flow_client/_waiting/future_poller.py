@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flow_client._core.deadline import Deadline
-from flow_client._core.fork import renew_after_fork
+from flow_client._core.lifecycle import renew_after_fork
 from flow_client._core.log import logger
 from flow_client._core.tracebacks import trim_traceback
 from flow_client._waiting.completion_hints import OptionalHints

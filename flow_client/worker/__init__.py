@@ -1,17 +1,16 @@
-"""Running a function as an execution's worker: `python -m flow_client.worker package.module:handler`.
+"""Runs a function as an execution's worker: `python -m flow_client.worker package.module:handler`.
 
-The settings come from the environment that a container gets: `EXECUTION_ID`, `DEPLOYMENT_ID`, `NATS_URL`, and
-`FLOW_INPUT_TIMEOUT_SECONDS`, `FLOW_GRACE_SECONDS` and `FLOW_LOG_LEVEL`, which have defaults. With `--input JSON` the
-function is called here, with no platform and no NATS, and its events and its output are printed. The exit code says how
-it ended:
+The settings come from the environment of the container: `EXECUTION_ID`, `DEPLOYMENT_ID`, `NATS_URL`, and, with
+defaults, `FLOW_INPUT_TIMEOUT_SECONDS`, `FLOW_GRACE_SECONDS` and `FLOW_LOG_LEVEL`. With `--input JSON` the function is
+called right here, without platform and NATS, and its events and output are printed. The exit code says how it ended:
 
 | code | meaning |
 |---|---|
-| 0 | an output is stored, that of a failed or cancelled handler too; events that could not be are named on stderr |
+| 0 | an output is stored, also if the handler failed or was cancelled; events that could not be stored are on stderr |
 | 1 | with `--input`: the handler failed |
-| 64 | the command line is wrong, or a setting is missing or unusable |
+| 64 | the command line is wrong, or a setting is missing or not valid |
 | 65 | the input is malformed |
-| 69 | NATS cannot be reached, or no input came in time |
+| 69 | NATS cannot be reached, or no input arrived in time |
 | 74 | the output could not be stored; the input stays in the work queue |
 """
 

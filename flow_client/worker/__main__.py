@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = _options(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # What is printed before a crash is seen, and on Windows everything can be printed into a pipe.
+        # So that output before a crash is not lost, and any text can be printed into a pipe on Windows.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     faulthandler.enable(sys.__stderr__ or 2)
     try:
@@ -40,7 +40,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--input",
         metavar="JSON",
-        help="call the function here with this input, without platform and NATS, and print its events and its output; "
+        help="call the function here with this input, without platform and NATS, and print its events and output; "
         "@FILE reads a file, - reads standard input",
     )
     parser.add_argument("--config", metavar="JSON", help="with --input: the execution's configuration")
@@ -48,7 +48,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     if not all(part for part in options.handler.partition(":")):
         parser.error(f"{options.handler!r} is not package.module:name")
     if options.config is not None and options.input is None:
-        parser.error("--config needs --input; a platform gives a worker its configuration with the input")
+        parser.error("--config needs --input; on a platform the configuration comes with the input")
     return options
 
 

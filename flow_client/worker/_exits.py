@@ -1,10 +1,10 @@
-"""How a worker's process ends."""
+"""The exit codes of a worker's process."""
 
 from __future__ import annotations
 
 import sys
 
-# Those of sysexits.h, by number: `os.EX_USAGE` and the others are not there on Windows.
+# Those of sysexits.h, as numbers: Windows has no `os.EX_USAGE` and so on.
 EXIT_STORED = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 64
@@ -14,6 +14,6 @@ EXIT_NOT_STORED = 74
 
 
 def fail(code: int, message: str) -> int:
-    """Say on stderr why the worker ends, and return its exit code."""
+    """Write to stderr why the worker ends, and return the exit code."""
     sys.stderr.write(f"flow_client.worker: {message}\n")
     return code

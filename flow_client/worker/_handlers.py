@@ -1,4 +1,4 @@
-"""Calling a handler: what it returns, yields or raises becomes the content of an output."""
+"""Calls a handler and turns what it returns, yields or raises into an output."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from flow_client.worker._task import Task
 
-_ASYNC = "the handler is asynchronous (`async def`); a worker calls plain functions, which may call asyncio.run()"
+_ASYNC = "the handler is asynchronous (`async def`); make it a plain function, which may call asyncio.run()"
 
 _ASYNC_CHECKS = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a handler returns that leaves more behind than an output."""
+    """What a handler returns to set more than the output."""
 
     output: Any
     usage: Any = None
@@ -38,12 +38,12 @@ class Result:
 def call(
     handler: Callable[[Task], Any] | str, task: Task, guard: AbstractContextManager[Any] | None = None
 ) -> dict[str, Any]:
-    """Call a handler and return the content of its output, whatever happens. The task is closed afterwards.
+    """Call a handler and return its output, whatever happens. The task is closed afterwards.
 
     Args:
         handler: the function, or its name as `package.module:name`.
-        task: what it is given.
-        guard: what it is called in.
+        task: the handler's argument.
+        guard: a context manager around the call.
     """
     try:
         with closing(task), guard or nullcontext():
@@ -51,10 +51,10 @@ def call(
             return _content(_returned(function, task))
     except (Interrupted, KeyboardInterrupt) as error:
         return failure(error, "Cancelled")
-    except SystemExit as error:  # 0 too: the process leaves in good order, but there is no output
-        said = f"the handler called sys.exit({error.code!r}); leave a handler with `return`"
-        return failure(error, "SystemExit", said)
-    except BaseException as error:  # noqa: BLE001 - it is reported
+    except SystemExit as error:  # even with 0, since there is no output
+        message = f"the handler called sys.exit({error.code!r}); use `return` to end a handler"
+        return failure(error, "SystemExit", message)
+    except BaseException as error:  # noqa: BLE001 - it is reported in the output
         return failure(error, type(error).__name__)
 
 
@@ -73,7 +73,7 @@ def _returned(function: Callable[[Task], Any], task: Task) -> Any:
         return _streamed(result, task)
     if inspect.iscoroutine(result):
         result.close()
-    if isinstance(result, AnswerMapping):  # one has `__await__` for the sake of its message
+    if isinstance(result, AnswerMapping):  # it has `__await__` only to explain that it cannot be awaited
         return result
     if inspect.isawaitable(result) or inspect.isasyncgen(result):
         raise TypeError(_ASYNC)
@@ -81,7 +81,7 @@ def _returned(function: Callable[[Task], Any], task: Task) -> Any:
 
 
 def _streamed(steps: Generator[Any, None, Any], task: Task) -> Any:
-    """Emit what the handler yields, each item as a `chunk`, and return what it returns at the end."""
+    """Emit each item that the handler yields as a `chunk`, and return what it returns at the end."""
     with closing(steps):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Stopping a handler that runs in the main thread."""
+"""Stops a handler that runs in the main thread."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _setitimer: Any = getattr(signal, "setitimer", None)
 
 
 class Interrupted(BaseException):
-    """The worker was told to stop and the grace period is over. No `except Exception` sees it."""
+    """The worker was told to stop and the grace period is over. `except Exception` does not catch it."""
 
 
 class Interrupts:
-    """Turns SIGTERM into a wish, and after a grace period into an `Interrupted` in the main thread.
+    """Turns SIGTERM into a request to stop, and after a grace period into an `Interrupted` in the main thread.
 
-    The process's own timer and its handler of SIGALRM are taken only while an interrupt is due, and given back.
-    Outside of `interruptible()` the main thread is interrupted nowhere. In other threads than the main one signals
-    cannot be handled: there none of them is touched, and it is never requested. Where a system has no such timer
-    (Windows), SIGTERM remains a wish.
+    The process's timer and its handler of SIGALRM are borrowed only while an interrupt is due, and restored afterwards.
+    The main thread is interrupted only within `interruptible()`. Only the main thread can handle signals: in another
+    thread this does nothing, and `requested` stays False. Where a system has no such timer (Windows), SIGTERM remains a
+    request.
 
     Attributes:
-        requested: whether SIGTERM came.
+        requested: whether SIGTERM was received.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Interrupts:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Handle SIGTERM within the block, and as before behind it."""
+        """Handle SIGTERM within the block; restore its former handler afterwards."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -54,11 +54,11 @@ class Interrupts:
 
     @contextmanager
     def interruptible(self, grace_seconds: float) -> Iterator[None]:
-        """Let the block be interrupted.
+        """Allow the block to be interrupted.
 
         Args:
-            grace_seconds: seconds between SIGTERM and `Interrupted`, and from one `Interrupted` to the next if the
-                block goes on all the same.
+            grace_seconds: seconds between SIGTERM and `Interrupted`, and between one `Interrupted` and the next if the
+                block goes on regardless.
         """
         self._grace_seconds = grace_seconds
         try:
@@ -67,7 +67,7 @@ class Interrupts:
             yield
         finally:
             self._grace_seconds = None
-            self._give_back()
+            self._restore_alarm()
 
     def _on_term(self, *_: Any) -> None:
         self.requested = True
@@ -77,7 +77,7 @@ class Interrupts:
     def _on_alarm(self, _number: int, frame: FrameType | None) -> None:
         ending = frame is not None and frame.f_code.co_filename == __file__
         if self._grace_seconds is not None and not ending:
-            raise Interrupted(f"SIGTERM came, and {self._grace_seconds:g} s went by")
+            raise Interrupted(f"the handler was still running {self._grace_seconds:g} s after SIGTERM")
 
     def _set_alarm(self, seconds: float) -> None:
         if _setitimer is None:
@@ -86,14 +86,14 @@ class Interrupts:
             self._borrowed = _Alarm(self._on_alarm)
         _setitimer(_ITIMER_REAL, seconds, seconds)
 
-    def _give_back(self) -> None:
+    def _restore_alarm(self) -> None:
         borrowed, self._borrowed = self._borrowed, None
         if borrowed is not None:
             borrowed.restore()
 
 
 class _Alarm:
-    """The process's timer and its handler of SIGALRM as they were, while `handler` stands in."""
+    """The process's own timer and handler of SIGALRM, kept while `handler` replaces it."""
 
     def __init__(self, handler: Any) -> None:
         self._due, self._interval = _setitimer(_ITIMER_REAL, 0)
@@ -101,7 +101,7 @@ class _Alarm:
         self._handler = signal.signal(_SIGALRM, handler)
 
     def restore(self) -> None:
-        """Give both back; a timer that ran out meanwhile goes off now."""
+        """Restore both; a timer that would have gone off in the meantime goes off now."""
         _setitimer(_ITIMER_REAL, 0)
         signal.signal(_SIGALRM, signal.SIG_DFL if self._handler is None else self._handler)
         if self._due:

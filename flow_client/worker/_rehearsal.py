@@ -1,4 +1,4 @@
-"""Calling a handler with no platform and no NATS."""
+"""Calls a handler without platform and NATS."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from flow_client.worker._task import EventNumbers, Task
 
 
 def rehearse(handler: str, input_text: str, config_text: str | None) -> int:
-    """Call the handler in this process and print what a worker would publish, a JSON text in each line."""
+    """Call the handler in this process and print what a worker would publish, one JSON text per line."""
     config = None if config_text is None else _json_argument(config_text, "--config")
     if not isinstance(config, (dict, type(None))):
         raise InvalidRequestError(f"--config is {type(config).__name__}; it must be a JSON object")
-    execution_id = payloads.execution_token(os.environ.get("EXECUTION_ID") or "local")
+    execution_id = payloads.subject_token(os.environ.get("EXECUTION_ID") or "local")
     deployment_id = os.environ.get("DEPLOYMENT_ID") or None
     task = Task(
         input_data=_json_argument(input_text, "--input"),
@@ -33,7 +33,7 @@ def rehearse(handler: str, input_text: str, config_text: str | None) -> int:
     content = call(handler, task)
     try:
         _print(payloads.output(execution_id, deployment_id, **content))
-    except Exception as error:  # noqa: BLE001 - that it has no JSON form, or what its own code raises
+    except Exception as error:  # noqa: BLE001 - it cannot be sent as JSON, or its own code raises
         content = failure(error, type(error).__name__)
         _print(payloads.output(execution_id, deployment_id, **content))
     if content.get("error") is None:

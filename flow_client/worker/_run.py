@@ -1,4 +1,4 @@
-"""One run of a worker: it takes the input, calls the handler and stores the output."""
+"""Runs a worker once: take the input, call the handler, store the output."""
 
 from __future__ import annotations
 
@@ -54,36 +54,37 @@ def run(
 ) -> int:
     """Take the execution's input, call the handler, publish its output and return the exit code.
 
-    The handler runs in this thread, the main one as a rule. What it raises, `SystemExit` and `KeyboardInterrupt` too,
-    is published as the output's `error` with `type`, `message` and `traceback`. The input is acknowledged when the
-    output is stored: until then another worker of the execution can take it over.
+    The handler runs in the calling thread, usually the main thread. An exception from it, `SystemExit` and
+    `KeyboardInterrupt` included, is published as the output's `error` with `type`, `message` and `traceback`. The input
+    is acknowledged when the output is stored; until then another worker can take the execution over.
 
     Args:
-        handler: a function of a `Task` that returns the output or a `Result`, or its name as `package.module:name`,
-            which is imported once the input is there: an import that fails is a failed execution. What a generator
-            function yields is emitted, each item as a `chunk`, and what it returns is the output.
+        handler: a function that takes a `Task` and returns the output or a `Result`, or its name as
+            `package.module:name`. The name is imported when the input has arrived, so a failing import is a failed
+            execution. If it is a generator function, each item that it yields is emitted as a `chunk`, and what it
+            returns is the output.
         execution_id: the execution; `EXECUTION_ID` if None.
         deployment_id: the deployment; `DEPLOYMENT_ID` if None.
         nats_url: see `NatsBridge`.
         connect_timeout: see `NatsBridge`.
-        input_timeout: seconds to wait for the input; `FLOW_INPUT_TIMEOUT_SECONDS` if None, else 60.
-        grace_seconds: seconds from SIGTERM until the handler is interrupted; `FLOW_GRACE_SECONDS` if None, else 5. It
-            does not bound the publishing of the output.
+        input_timeout: seconds to wait for the input; if None, `FLOW_INPUT_TIMEOUT_SECONDS` or else 60.
+        grace_seconds: seconds from SIGTERM until the handler is interrupted; if None, `FLOW_GRACE_SECONDS` or else 5.
+            It does not bound publishing the output.
 
     Returns:
-        The exit code; the module's documentation lists them. One other than 0 is explained on stderr.
+        The exit code, as listed in the module's documentation. Any but 0 is explained on stderr.
     """
     try:
         settings = _settings(execution_id, deployment_id, input_timeout, grace_seconds)
         bridge = NatsBridge(nats_url, connect_timeout=connect_timeout)
-    except ConfigurationError as exc:
-        return fail(EXIT_USAGE, str(exc))
+    except ConfigurationError as error:
+        return fail(EXIT_USAGE, str(error))
     code = EXIT_NOT_STORED
     try:
         with bridge:
             code = _Run(bridge, settings).run(handler)
-    except UndeliveredError as exc:
-        fail(code, str(exc))
+    except UndeliveredError as error:
+        fail(code, str(error))
     return code
 
 
@@ -131,12 +132,12 @@ class _Run:
         with self._stop.handled():
             try:
                 content = self._fetch()
-            except InvalidRequestError as exc:
-                return fail(EXIT_USAGE, str(exc))
-            except MalformedInputError as exc:
-                return fail(EXIT_MALFORMED_INPUT, str(exc))
-            except BridgeError as exc:
-                return fail(EXIT_NO_INPUT, str(exc))
+            except InvalidRequestError as error:
+                return fail(EXIT_USAGE, str(error))
+            except MalformedInputError as error:
+                return fail(EXIT_MALFORMED_INPUT, str(error))
+            except BridgeError as error:
+                return fail(EXIT_NO_INPUT, str(error))
             except (Interrupted, KeyboardInterrupt):
                 return fail(EXIT_NO_INPUT, "the worker was stopped before it had an input")
             return self._store(self._call(handler, content))
@@ -163,7 +164,7 @@ class _Run:
         )
         content = call(handler, task, self._stop.interruptible(self._settings.grace_seconds))
         if self._stop.requested and content.get("error"):
-            # Nobody may read the output of an execution that ran out of time, but this is in the worker's log.
+            # If the execution timed out, nobody may ever read its output; this is in the worker's log.
             sys.stderr.write(f"flow_client.worker: the handler was stopped\n{content['error']['traceback']}")
         return content
 
@@ -171,16 +172,16 @@ class _Run:
         try:
             try:
                 self._push(content)
-            except (InvalidRequestError, PayloadTooLargeError) as exc:
-                self._push(failure(exc, type(exc).__name__))
+            except (InvalidRequestError, PayloadTooLargeError) as error:
+                self._push(failure(error, type(error).__name__))
             except PlatformClientError:
                 raise
-            except Exception as exc:  # noqa: BLE001 - the output's own code, while it is turned into JSON
-                self._push(failure(exc, type(exc).__name__))
-        except UndeliveredError as exc:  # of events: the output is stored
-            fail(EXIT_STORED, str(exc))
-        except PlatformClientError as exc:
-            return fail(EXIT_NOT_STORED, f"the output could not be stored: {exc}")
+            except Exception as error:  # noqa: BLE001 - raised by the output's own code while it becomes JSON
+                self._push(failure(error, type(error).__name__))
+        except UndeliveredError as error:  # of events: the output is stored
+            fail(EXIT_STORED, str(error))
+        except PlatformClientError as error:
+            return fail(EXIT_NOT_STORED, f"the output could not be stored: {error}")
         return EXIT_STORED
 
     def _push(self, content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a handler is given."""
+"""The argument of a handler."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from flow_client.client import PlatformClient
 
-_LEFT_OUT: Any = object()  # None is an input, too
+_OMITTED: Any = object()  # None is a valid input
 
 
 class Task:
-    """What a handler is given. A worker makes it of the execution's input; a test can make one of its own.
+    """The argument of a handler. A worker makes it from the execution's input; a test can make its own.
 
     ```python
     task = Task(input_data={"text": "to be or not to be"})
@@ -30,32 +30,32 @@ class Task:
     ```
 
     Args:
-        input_data: the input; {} if it is left out.
+        input_data: the input; {} if it is omitted.
         config: the configuration that the execution was submitted with.
-        session_id: the conversation, None if there is none.
+        session_id: the conversation's id, None if there is none.
         messages: the conversation so far.
-        state: the state to go on from.
+        state: the state to continue from.
         execution_id: the execution.
         deployment_id: the deployment that runs it, None if none does.
-        client: the client for nested calls; None for one with the settings of the environment, made at its first use.
-        publish: what an event's type and data are given to; None keeps the events in `events`.
-        is_cancelled: says whether the handler should stop.
+        client: the client for nested calls; if None, one with the settings of the environment is made at first use.
+        publish: called with the type and data of each event; if None, events are kept in `events`.
+        is_cancelled: returns whether the handler should stop.
 
     Attributes:
         input_data: the input, any JSON value.
         config: the configuration.
-        session_id: the conversation.
+        session_id: the conversation's id.
         messages: the conversation so far.
-        state: the state to go on from.
+        state: the state to continue from.
         execution_id: the execution.
         deployment_id: the deployment.
-        events: what was emitted, if nothing publishes it.
+        events: the events that were emitted, unless they are published.
     """
 
     def __init__(
         self,
         *,
-        input_data: Any = _LEFT_OUT,
+        input_data: Any = _OMITTED,
         config: dict[str, Any] | None = None,
         session_id: str | None = None,
         messages: list[Any] | None = None,
@@ -66,12 +66,12 @@ class Task:
         publish: Callable[[str, Any], None] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
     ) -> None:
-        self.input_data: Any = {} if input_data is _LEFT_OUT else input_data
+        self.input_data: Any = {} if input_data is _OMITTED else input_data
         self.config: dict[str, Any] = {} if config is None else config
         self.session_id = session_id
         self.messages: list[Any] = [] if messages is None else messages
         self.state: dict[str, Any] = {} if state is None else state
-        self.execution_id = payloads.execution_token(execution_id)
+        self.execution_id = payloads.subject_token(execution_id)
         self.deployment_id = payloads.check_deployment(deployment_id)
         self.events: list[ExecutionEvent] = []
         self._client = client
@@ -81,15 +81,15 @@ class Task:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the worker was told to stop (SIGTERM); a grace period later the handler is interrupted."""
+        """Whether the worker was told to stop (SIGTERM). After a grace period the handler is interrupted."""
         return self._is_cancelled is not None and self._is_cancelled()
 
     @cached_property
     def client(self) -> PlatformClient:
-        """A client for nested calls. One that is made here, of the environment's settings, is closed after the handler.
+        """A client for nested calls. If it is made here, with the environment's settings, it is closed afterwards.
 
         Raises:
-            ConfigurationError: a setting is missing or unusable.
+            ConfigurationError: a setting is missing or not valid.
         """
         if self._client is not None:
             return self._client
@@ -101,13 +101,13 @@ class Task:
         """Publish an event of this execution; see `NatsBridge.push_execution_event`.
 
         Raises:
-            InvalidRequestError: the type is empty, or the data has no JSON form.
-            PayloadTooLargeError, UndeliveredError, BridgeError, ClientClosedError: as the bridge says.
+            InvalidRequestError: the type is empty, or the data cannot be sent as JSON.
+            PayloadTooLargeError, UndeliveredError, BridgeError, ClientClosedError: as for the bridge.
         """
         self._publish(event_type, event_data)
 
     def close(self) -> None:
-        """Close the client that was made here, if there is one. Can be called twice."""
+        """Close the client if it was made here. It can be called twice."""
         self._cleanup.close()
 
     def _keep(self, payload: bytes) -> None:
@@ -115,11 +115,11 @@ class Task:
 
 
 class EventNumbers:
-    """Checks and numbers events as the bridge does, and hands their payloads on.
+    """Checks and numbers events as the bridge does, and passes their payloads on.
 
     Args:
         execution_id: the execution, as a subject token.
-        take: what takes the payloads.
+        take: called with each payload.
     """
 
     def __init__(self, execution_id: str, take: Callable[[bytes], object]) -> None:
@@ -128,6 +128,6 @@ class EventNumbers:
         self._take = take
 
     def __call__(self, event_type: str, event_data: Any) -> None:
-        """Hand on the payload of an event."""
+        """Pass on the payload of an event."""
         draft = payloads.event(self._execution_id, event_type, event_data)
         self._take(draft.numbered(next(self._numbers)))

@@ -329,7 +329,7 @@ def test_command_refuses_a_wrong_manifest_in_one_line(command, tmp_path):
         (["--port", "99999"], "port is 99999; it must be a whole number from 0 to 65535"),
         (["--port", "1.5"], "argument --port: invalid int value: '1.5'"),
         (["--nats-url", "nats://127.0.0.1:1"], "no NATS server answers at nats://127.0.0.1:1"),
-        (["--nats-url", "http://127.0.0.1"], "nats_url is unusable"),
+        (["--nats-url", "http://127.0.0.1"], "nats_url is not valid"),
         (["--store", "/proc/x"], "the store /proc/x cannot be used: No such file or directory"),
         (["--components", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
         (["--ports", "1"], "unrecognized arguments: --ports"),

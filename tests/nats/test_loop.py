@@ -174,17 +174,17 @@ def test_a_fork_while_another_thread_starts_the_loop_does_not_block_the_child(lo
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-class _Resident:
+class _Hooks:
     """Notes what it is told."""
 
     def __init__(self):
-        self.looks, self.errors = [], []
+        self.ticks, self.errors = [], []
 
     def started(self):
         pass
 
-    def look(self):
-        self.looks.append(1)
+    def tick(self):
+        self.ticks.append(1)
 
     async def shut_down(self):
         pass
@@ -199,8 +199,8 @@ async def _exit():
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_loop_that_dies_fails_what_waits_and_what_comes():
-    resident = _Resident()
-    loop_thread = LoopThread(resident)
+    hooks = _Hooks()
+    loop_thread = LoopThread(hooks)
     errors = []
 
     def call():
@@ -221,7 +221,7 @@ def test_a_loop_that_dies_fails_what_waits_and_what_comes():
         loop_thread.post(lambda: None)
     with pytest.raises(BridgeError, match="from the loop"):
         loop_thread.run(_double, 1, timeout=5)
-    assert "from the loop" in str(resident.errors[0])
+    assert "from the loop" in str(hooks.errors[0])
     assert loop_thread.stop(5)
     assert not _threads()
 
@@ -288,14 +288,14 @@ def test_interrupts_while_the_thread_starts_leave_one_that_works():
     assert not _threads()
 
 
-def test_what_lives_in_the_loop_is_looked_at_unasked():
-    resident, looked_twice = _Resident(), threading.Event()
-    resident.look = lambda: (resident.looks.append(1), len(resident.looks) >= 2 and looked_twice.set())
-    loop_thread = LoopThread(resident)
+def test_the_hooks_are_called_unasked():
+    hooks, ticked_twice = _Hooks(), threading.Event()
+    hooks.tick = lambda: (hooks.ticks.append(1), len(hooks.ticks) >= 2 and ticked_twice.set())
+    loop_thread = LoopThread(hooks)
     loop_thread.start()
-    assert looked_twice.wait(10)
+    assert ticked_twice.wait(10)
     assert loop_thread.stop(5)
-    assert resident.errors
+    assert hooks.errors
 
 
 _WITHOUT_THREADS = """

@@ -14,13 +14,13 @@ ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 
 @pytest.mark.parametrize("given", [ID, uuid.UUID(ID)])
 def test_an_id_is_a_uuid_or_a_string(given):
-    assert payloads.execution_token(given) == ID
+    assert payloads.subject_token(given) == ID
 
 
 @pytest.mark.parametrize("given", ["*", ">", "a.b", " ", "", "a/b", "..", "a\n", "a b", "é", "x" * 129, None, 5, b"a"])
 def test_what_is_no_id_never_becomes_a_subject(given):
     with pytest.raises(InvalidRequestError, match="execution_id"):
-        payloads.execution_token(given)
+        payloads.subject_token(given)
 
 
 @pytest.mark.parametrize(("given", "sent"), [(None, None), ("d", "d"), (uuid.UUID(ID), ID)])

@@ -6,8 +6,8 @@ import contextlib
 import nats
 import pytest
 
-from flow_client._nats.outbox.publication import DoubtError
-from flow_client._nats.outbox.queries import ask
+from flow_client._nats.outbox.publication import UnconfirmedError
+from flow_client._nats.outbox.queries import ask_until_answered
 from flow_client.local.nats_server import NatsServer
 
 SUBJECT = "question"
@@ -37,7 +37,7 @@ class _Questioner:
                 await other.flush()
             if meanwhile is not None:
                 asyncio.get_running_loop().call_later(0.4, meanwhile)
-            return await ask(client, lambda _js: self._question(client))
+            return await ask_until_answered(client, lambda _js: self._question(client))
 
     async def _connected(self):
         return _Closing(await nats.connect(self._server.url, allow_reconnect=False, error_cb=_ignore))
@@ -82,13 +82,13 @@ def test_a_question_that_is_dropped_is_asked_again(server, times):
 @pytest.mark.parametrize("from_the", [0, None])
 def test_a_question_without_an_answer_is_a_doubt_and_is_not_asked_without_a_pause(server, from_the):
     questioner = _Questioner(server, from_the)
-    with pytest.raises(DoubtError):
+    with pytest.raises(UnconfirmedError):
         _ask(questioner)
     assert 2 < questioner.times <= MOST_TIMES
 
 
 def test_a_lost_connection_ends_the_asking(server):
     questioner = _Questioner(server, from_the=None)
-    with pytest.raises(DoubtError, match="lost"):
+    with pytest.raises(UnconfirmedError, match="lost"):
         _ask(questioner, meanwhile=server.kill)
     assert questioner.times < MOST_TIMES - 1

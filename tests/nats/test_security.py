@@ -135,7 +135,7 @@ def test_a_credentials_file_opens_the_server(server, creds, monkeypatch):
 
 def test_without_the_credentials_the_server_refuses(server, creds):
     url = server(creds[1])
-    with pytest.raises(BridgeError, match="refuses"):
+    with pytest.raises(BridgeError, match="refused"):
         publish(url)
 
 

@@ -151,7 +151,7 @@ def test_refused_tls_is_logged_once(tls_url, monkeypatch, certificates, caplog, 
         with pytest.raises(UndeliveredError, match=r"certificate|Broken pipe|reset"):
             bridge.close()
     assert len(before) == 1
-    assert "no connection to NATS" in before[0]
+    assert "cannot connect to NATS" in before[0]
 
 
 def call_over_the_connection(bridge):

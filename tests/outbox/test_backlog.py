@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from flow_client import BridgeError, ClientClosedError, UndeliveredError
-from flow_client._nats.outbox.backlog import Message, MessageLog
+from flow_client._nats.outbox.backlog import Backlog, Message
 from flow_client._nats.payloads import event
 
 
@@ -18,7 +18,7 @@ class Wakes:
 
 
 def _log(max_messages=100, max_bytes=1000, wake=None):
-    return MessageLog(max_messages, max_bytes, wake or Wakes())
+    return Backlog(max_messages, max_bytes, wake or Wakes())
 
 
 def _message(content=b"x", stream="s", *, waited_for=False):
@@ -54,7 +54,7 @@ def test_a_loop_that_does_not_start_leaves_nothing_behind_and_the_next_message_t
     def start():
         raise BridgeError("no thread")
 
-    log = MessageLog(100, 1000, Wakes(), start)
+    log = Backlog(100, 1000, Wakes(), start)
     for _ in range(2):
         with pytest.raises(BridgeError, match="no thread"):
             log.append(_message())
@@ -145,7 +145,7 @@ def test_a_message_that_was_never_sent_can_be_withdrawn():
     assert log.next_run(10, 1000) == [kept, last]
     assert _send(kept, withdrawn, last) == [kept, last]
     assert not last.withdraw()
-    assert log.in_doubt() == [kept, last]
+    assert log.unconfirmed() == [kept, last]
     log.settle([kept])
     assert not log.has_more()
 

@@ -118,7 +118,7 @@ def test_a_restarted_worker_goes_on_where_the_last_one_ended(server, execution_i
 def test_nothing_is_waited_for_while_events_are_pushed(server, bridge, frozen, monkeypatch, execution_id):
     _push(bridge, execution_id, 0)
     bridge.flush()
-    log, wakes = bridge._runtime.outbox._log, []
+    log, wakes = bridge._runtime.outbox._backlog, []
     wake = log._wake
     monkeypatch.setattr(log, "_wake", lambda: [wakes.append(1), wake()])
     frozen()
@@ -195,7 +195,9 @@ def test_what_is_too_large_before_the_first_connection_is_told_later(server, exe
     with NatsBridge(server.url) as bridge:
         # The first message of all is taken before there is a connection to ask.
         _push(bridge, execution_id, "x" * 2**20)
-        with pytest.raises(UndeliveredError, match=r"1 message was not stored; .* the NATS server takes 1048064"):
+        with pytest.raises(
+            UndeliveredError, match=r"1 message was not stored; .* the NATS server accepts at most 1048064"
+        ):
             bridge.flush()
         _push(bridge, execution_id, 1, 2)
         with pytest.raises(PayloadTooLargeError):
@@ -251,7 +253,7 @@ def test_the_next_call_tells_what_could_not_be_stored_and_is_taken(server, event
 def test_refused_credentials_are_told_to_those_who_only_push(server, execution_id):
     bridge = NatsBridge(f"nats://wrong@127.0.0.1:{server.port}")
     _push(bridge, execution_id, 1)
-    with pytest.raises(UndeliveredError, match="refuses the client"):
+    with pytest.raises(UndeliveredError, match="refused the client"):
         bridge.flush()
     bridge.close()
 
@@ -259,7 +261,7 @@ def test_refused_credentials_are_told_to_those_who_only_push(server, execution_i
 def test_an_id_that_another_message_has_is_an_error(server, bridge, bus, execution_id):
     _push(bridge, execution_id, 1)
     bridge.flush()
-    log = bridge._runtime.outbox._log
+    log = bridge._runtime.outbox._backlog
     bus.publish(f"exec.status.{execution_id}", b"{}", {"Nats-Msg-Id": f"{log._name}-2"})
     with pytest.raises(BridgeError, match="another message has the id"):
         bridge.publish_execution_status(execution_id, "running")

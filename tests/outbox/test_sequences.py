@@ -36,7 +36,7 @@ def test_numbers_go_on_from_the_last_stored_one():
 def test_a_doubt_has_the_last_one_read_again_and_numbers_never_go_back():
     sequences = Sequences()
     sequences.read("s.a", _last(41, 100))
-    sequences.doubt("s.a")
+    sequences.mark_stale("s.a")
     assert sequences.unknown([_event("s.a")]) == {"s.a"}
     sequences.read("s.a", None)  # the stream was purged
     assert (sequences.next_number("s.a"), sequences.position("s.a")) == (42, 0)

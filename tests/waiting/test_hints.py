@@ -188,7 +188,7 @@ def test_nats_that_cannot_be_reached_costs_one_line(make_client, refusing_url, h
     assert len(warnings(caplog)) == 2
     for url in urls:
         (line,) = [line for line in warnings(caplog) if url in line]
-        assert "futures look at them over HTTP alone: no NATS server at" in line
+        assert "futures fall back to HTTP polling: no NATS server at" in line
 
 
 def test_a_url_that_is_none_costs_one_line(make_client, http_server, caplog):
@@ -196,7 +196,7 @@ def test_a_url_that_is_none_costs_one_line(make_client, http_server, caplog):
     for _ in range(3):
         assert client.execution("e-1").future().result(SECONDS).status == "completed"
     (line,) = warnings(caplog)
-    assert "nats_url is unusable" in line
+    assert "nats_url is not valid" in line
 
 
 def test_a_login_that_is_refused_costs_one_line(make_client, nats_server, caplog, eventually):

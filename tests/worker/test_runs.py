@@ -78,7 +78,7 @@ def test_a_result_has_usage_messages_and_state(bus, start, execution_id):
     [
         ("support.handlers:fail", "ValueError", "the \\udc80 is broken"),
         ("support.handlers:leave", "SystemExit", "sys.exit(3)"),
-        ("support.handlers:leave_in_good_order", "SystemExit", "sys.exit(0); leave a handler with `return`"),
+        ("support.handlers:leave_in_good_order", "SystemExit", "sys.exit(0); use `return` to end a handler"),
         ("support.handlers:no_form", "InvalidRequestError", "output.cfg.layers[1] is a "),
         ("support.handlers:broken_output", "LostDeviceError", "the device is lost"),
         ("support.handlers:iterator", "InvalidRequestError", "usage is a map, which has no JSON form"),

@@ -1,8 +1,8 @@
-"""The messages that are not acknowledged yet, in the order in which they were given.
+"""The messages that are not acknowledged yet, in the order in which they were pushed.
 
-Callers put messages into a queue, and the loop's thread moves them from there into its log. A caller holds no lock and
-changes nothing else, so a signal handler may raise or push itself at any point of it: a message is in the queue or it
-is not.
+Callers append to a queue, and the loop's thread moves messages from the queue into its own list. A caller holds no lock
+and changes nothing else, so a signal handler may raise, or push a message itself, at any point: a message is in the
+queue or it is not.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
     from flow_client.errors import BridgeError
 
-# What a sequence number may add to an event's bytes.
 _NUMBER_BYTES = 20
+"""The most bytes that a sequence number adds to an event."""
 
 
 class Message:
-    """A message on its way.
+    """A message that was pushed.
 
     Attributes:
-        subject: where it goes.
-        stream: the subject without the execution: what one stream takes.
-        content: its bytes, or an event that waits for its number.
-        size: its bytes, roughly.
-        waited_for: whether a caller waits for it; who waits is told of a failure, the others are counted.
-        number: its place among all messages, given by the loop.
-        message_id: a name of its own, by which JetStream recognises a repetition.
+        subject: the subject that it is published to.
+        stream: the subject without the execution; all subjects with this prefix belong to one stream.
+        content: its bytes, or an event that has no number yet.
+        size: its size in bytes, or slightly more.
+        waited_for: whether a caller waits for it. That caller is told of a failure; other failures are counted.
+        number: its position among all messages, given by the loop.
+        message_id: a unique id, by which JetStream recognises a repetition.
         times_sent: how often it was handed to a connection; from the first time on it may be stored.
-        withdrawn: whether its caller has given up.
+        withdrawn: whether its caller has given up waiting.
         settled: whether it is stored or given up.
         error: why it was given up.
     """
@@ -77,50 +77,49 @@ class Message:
         self.error: BridgeError | ClientClosedError | None = None
         if waited_for:
             self._latch = Latch()
-            # Whoever takes it decides: the loop to send the message, or the caller never to have it sent.
+            # Whoever takes it first decides: the loop sends the message, or the caller withdraws it for good.
             self._claim = threading.Lock()
 
     def settle(self, error: BridgeError | ClientClosedError | None = None) -> None:
         """Note that it is stored, or why it is given up, and wake the caller that waits for it."""
         if not self.settled:
             self.error = error
-            self.settled = True  # last: a caller whose time is over looks at both without a lock
+            self.settled = True  # last: a caller whose time is up reads both without a lock
             if self.waited_for:
                 self._latch.open()
 
     def wait(self, timeout: float) -> None:
-        """Wait until it is settled or the time is over, if it is `waited_for`."""
+        """Wait until it is settled, for `timeout` seconds at most. Only for a message that is `waited_for`."""
         self._latch.wait(timeout)
 
     def withdraw(self) -> bool:
-        """Have it sent no more and return whether it never was; called by the one who waits for it."""
+        """Make sure that it is not sent again, and return whether it never was sent. Called by the one who waits."""
         never_sent = self._claim.acquire(blocking=False)
         self.withdrawn = True
         return never_sent
 
     def claim(self) -> bool:
-        """Take it for sending and return whether its caller has left it; called by the loop."""
+        """Take it for sending and return whether its caller has not withdrawn it. Called by the loop."""
         if self.waited_for and not self._claimed:
             self._claimed = self._claim.acquire(blocking=False)
             self.withdrawn = self.withdrawn or not self._claimed
         return not self.withdrawn
 
     def give_back(self) -> None:
-        """Let the caller withdraw it again: it was claimed and did not reach a connection; called by the loop."""
+        """Let the caller withdraw it after all: it was claimed but did not reach a connection. Called by the loop."""
         if self._claimed and not self.times_sent:
             self._claimed = False
             self._claim.release()
 
 
-class MessageLog:
-    """An ordered log with bounds. Callers append and wait; all else is done by the loop's thread.
+class Backlog:
+    """A bounded queue of messages. Callers append and wait; everything else is done by the loop's thread.
 
     Args:
-        max_messages: how many messages it holds at most. Callers that push at the very same time may exceed it by one
-            each.
-        max_bytes: how many bytes it holds at most; a larger message has it to itself.
-        wake: called when the loop must look at the log again, once for each burst.
-        start: called before the first message is taken; if it raises, none is.
+        max_messages: limit on messages. Callers that push at the very same time may exceed it by one each.
+        max_bytes: limit on their total size in bytes; a larger message is taken when the backlog is empty.
+        wake: called when the loop must look at the backlog again, once for each burst of messages.
+        start: called before the first message is taken; if it raises, no message is taken.
     """
 
     def __init__(
@@ -131,16 +130,16 @@ class MessageLog:
         self._wake = wake
         self._start = start
         self._name = secrets.token_hex(8)
-        # What callers put in, and what they wait for; the loop takes it out.
+        # Callers append messages, and latches for what they wait for; the loop takes both out.
         self._incoming: deque[Message | Latch] = deque()
         self._incoming_bytes = 0
         self._blocked: deque[Latch] = deque()
-        # Each time the loop finds nothing it begins a nap; it was woken from the one that callers note here.
-        self._naps = 0
-        self._woken: int | None = None
+        # The loop counts how often it goes idle; callers note the count for which they have woken it.
+        self._idle_count = 0
+        self._woken_for: int | None = None
         self._refusal: BridgeError | ClientClosedError | None = None
-        self._told = 0
-        # The loop's own.
+        self._reported = 0
+        # Only the loop uses the rest.
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._taken = 0
@@ -148,27 +147,27 @@ class MessageLog:
         self._failed = 0
         self._cause: BridgeError | ClientClosedError | None = None
 
-    # What callers do.
+    # Called by any thread.
 
     def append(self, message: Message, timeout: float | None = None) -> bool:
-        """Append a message; wait while there is no room for it. Return whether there was in time.
+        """Append a message; wait up to `timeout` seconds while there is no room. Return whether it was appended.
 
         Raises:
-            ClientClosedError: the log was closed, before or meanwhile.
+            ClientClosedError: the backlog is closed, or was closed during the wait.
             BridgeError: the loop cannot be started, or has ended.
         """
         if not self._has_room(message.size) and not self._wait_for_room(message.size, timeout):
             return False
         if self._refusal is not None:
-            raise copy(self._refusal)  # several threads may raise it, each with its own frames
+            raise copy(self._refusal)  # several threads may raise it, each with its own traceback
         self._incoming_bytes += message.size
         self._put(message)
         return True
 
     def barrier(self) -> Latch:
-        """Return a latch that opens when all that was appended before is settled."""
+        """Return a latch that opens when everything appended before is settled."""
         latch = Latch()
-        # In this order: the loop moves messages from the one to the other, and they are never in neither.
+        # In this order: the loop moves messages from the first to the second, and each is always in one of them.
         if self._incoming or self._messages:
             self._put(latch)
         else:
@@ -176,20 +175,20 @@ class MessageLog:
         return latch
 
     def _put(self, item: Message | Latch) -> None:
-        if self._woken is None and self._start is not None:
+        if self._woken_for is None and self._start is not None:
             self._start()
         try:
             self._incoming.append(item)
-        finally:  # an interrupt may fall in between
+        finally:  # an interrupt may come in between
             self._wake_loop()
 
     def _wake_loop(self) -> None:
-        nap = self._naps
-        if self._woken != nap:
+        idle_count = self._idle_count
+        if self._woken_for != idle_count:
             self._wake()
-            # Only now: an interrupt within leaves it to the next one. If the loop takes its next nap meanwhile, that
-            # has another number, and the next message wakes it once more.
-            self._woken = nap
+            # Only now: if an interrupt prevents the waking, the next caller does it. If the loop goes idle again in
+            # the meantime, the count is another one, and the next message wakes it once more.
+            self._woken_for = idle_count
 
     def _has_room(self, size: int) -> bool:
         incoming, held = len(self._incoming), len(self._messages)
@@ -207,54 +206,54 @@ class MessageLog:
             self._blocked.append(latch)
             if self._refusal is not None:
                 raise copy(self._refusal)
-            if self._has_room(size):  # since before the loop could see who waits
+            if self._has_room(size):  # it was made before the loop could see the latch
                 return True
             if not latch.wait(None if deadline is None else deadline.remaining()):
                 return self._has_room(size)
         return True
 
     def raise_failures(self, *, is_stored: bool = False) -> None:
-        """Raise an error that counts what was given up since the last call, if anything was.
+        """Raise an error that counts the messages given up since the last call, if there were any.
 
         Args:
             is_stored: whether the caller's own message is stored, which the error then says.
         """
-        if self._failed != self._told:
+        if self._failed != self._reported:
             error = self.take_failures(is_stored=is_stored)
             if error is not None:
                 raise error from error.__cause__
 
     def take_failures(self, *, is_stored: bool = False) -> UndeliveredError | None:
-        """Return an error that counts what was given up since the last call, None if nothing was."""
-        failed, told, cause = self._failed, self._told, self._cause
-        if failed == told:
+        """Return an error that counts the messages given up since the last call, None if there were none."""
+        failed, reported, cause = self._failed, self._reported, self._cause
+        if failed == reported:
             return None
-        error = _undelivered(failed - told, cause, is_stored=is_stored)
+        error = _undelivered(failed - reported, cause, is_stored=is_stored)
         error.__cause__ = cause
-        self._told = failed
+        self._reported = failed
         return error
 
     def refuse_more(self, error: BridgeError | ClientClosedError) -> None:
-        """Take no more messages; who waits for room is told so."""
+        """Take no more messages: pushing one raises `error`, and so does waiting for room."""
         self._refusal = self._refusal or error
         self._unblock()
 
     def __len__(self) -> int:
-        """Return how many messages are not settled."""
+        """Return how many messages are not settled yet."""
         return sum(isinstance(item, Message) for item in self._incoming.copy()) + len(self._messages)
 
-    # What the loop does.
+    # Called by the loop.
 
     def has_incoming(self) -> bool:
-        """Return whether there is something that was not looked at."""
+        """Return whether callers have appended something that was not taken in yet."""
         return bool(self._incoming)
 
     def has_more(self) -> bool:
-        """Return whether there is a message to be sent; if not, the next one wakes the loop."""
+        """Return whether there is a message to send; if not, the next one wakes the loop."""
         self._take_in()
         if not self._messages:
-            self._naps += 1
-            self._take_in()  # what came before anybody could see the nap
+            self._idle_count += 1
+            self._take_in()  # what came before callers could see the new count
         return bool(self._messages)
 
     def _take_in(self) -> None:
@@ -282,16 +281,16 @@ class MessageLog:
         first = self._messages[0].number if self._messages else self._taken + 1
         while self._barriers and self._barriers[0][0] < first:
             self._barriers.popleft()[1].open()
-        if len(self._messages) < before:  # who is woken for nothing takes the interpreter from the loop
+        if len(self._messages) < before:  # waking callers for nothing takes the interpreter away from the loop
             self._unblock()
 
     def _unblock(self) -> None:
-        with suppress(IndexError):  # a caller may close the log at the same time
+        with suppress(IndexError):  # a caller may close the backlog at the same time
             while True:
                 self._blocked.popleft().open()
 
     def next_run(self, max_messages: int, max_bytes: int) -> list[Message]:
-        """Return the messages at the head that go to one stream, one at least if there is any."""
+        """Return the messages at the head that go to one stream: at least one if there is any."""
         self._take_in()
         run: list[Message] = []
         for message in self._messages:
@@ -303,8 +302,8 @@ class MessageLog:
             run.append(message)
         return run
 
-    def in_doubt(self) -> list[Message]:
-        """Return the messages that may be stored."""
+    def unconfirmed(self) -> list[Message]:
+        """Return the messages that were sent and may be stored."""
         return [message for message in self._messages if message.times_sent and not message.settled]
 
     def settle(self, messages: Iterable[Message]) -> None:
@@ -314,7 +313,7 @@ class MessageLog:
         self._shorten()
 
     def fail(self, messages: Iterable[Message], error: BridgeError | ClientClosedError) -> None:
-        """Give the messages up, those that are not settled."""
+        """Give up those of the messages that are not settled."""
         for message in messages:
             if not message.settled:
                 message.settle(error)
@@ -323,29 +322,29 @@ class MessageLog:
         self._shorten()
 
     def _count_failure(self, error: BridgeError | ClientClosedError) -> None:
-        if self._failed == self._told:
+        if self._failed == self._reported:
             self._cause = error
         self._failed += 1
 
     def fail_all(self, error: BridgeError | ClientClosedError) -> None:
-        """Give everything up."""
+        """Give up everything."""
         self._take_in()
         self.fail(list(self._messages), error)
 
     def fail_unsent(self, error: BridgeError | ClientClosedError) -> None:
-        """Give up what was never sent."""
+        """Give up the messages that were never sent."""
         self._take_in()
         self.fail([message for message in self._messages if not message.times_sent], error)
 
     def fail_waiting(self, error: BridgeError) -> None:
-        """Give up what callers wait for and what was never sent."""
+        """Give up the messages that callers wait for and that were never sent."""
         self._take_in()
         self.fail([message for message in self._messages if message.waited_for and not message.times_sent], error)
 
     def end(self, error: BridgeError | ClientClosedError) -> None:
-        """Give everything up, and refuse what comes: the loop looks at it no more."""
+        """Give up everything and refuse new messages: the loop no longer delivers them."""
         self.refuse_more(error)
-        self._naps += 1  # whoever puts something in from now on finds that the loop cannot be woken
+        self._idle_count += 1  # so that whoever appends from now on finds that the loop cannot be woken
         self.fail_all(error)
 
 

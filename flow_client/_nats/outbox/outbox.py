@@ -1,4 +1,4 @@
-"""The outbox of a bridge: what callers publish, until it is stored, over any outage, each message once and in order."""
+"""The outbox of a bridge: it stores what callers publish, each message once and in order, over any outage."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._nats.outbox.backlog import Message, MessageLog
+from flow_client._nats.outbox.backlog import Backlog, Message
 from flow_client._nats.outbox.delivery import Delivery
-from flow_client._nats.outbox.publication import DoubtError
+from flow_client._nats.outbox.publication import UnconfirmedError
 from flow_client._nats.outbox.session import ClientRefusedError, Session, too_large
 from flow_client.errors import BridgeTimeoutError, ClientClosedError, PlatformClientError, UndeliveredError
 
@@ -34,10 +34,11 @@ class BridgeStats:
 
     Attributes:
         stored: how many messages JetStream has confirmed.
-        unacked: how many it has not.
-        resent: how many messages were sent again, because it was in doubt whether they are stored.
-        sessions: how many connections were made for publishing; a new one after each doubt.
-        longest_pause: the longest time in seconds that delivery stood still, in an outage that goes on too.
+        unacked: how many messages it has not confirmed yet.
+        resent: how many messages were sent again because it was not known whether they were stored.
+        sessions: how many connections were made for publishing; a failure of any kind leads to a new one.
+        longest_pause: the longest time in seconds for which nothing could be delivered, including an outage that is
+            still going on.
     """
 
     stored: int
@@ -50,16 +51,16 @@ class BridgeStats:
 class Outbox:
     """Publishes from any thread, over a connection of its own.
 
-    Callers append to its log and wait. What is sent, settled and given up is the business of the loop's thread.
+    Callers append to the backlog and wait. Sending, settling and giving up are done in the loop's thread.
 
     Args:
-        thread: where the delivery runs.
-        servers: where to connect to.
+        thread: the thread that delivers.
+        servers: the servers to connect to.
         connect_timeout: seconds for one attempt to connect, and for the first connection.
-        publish_timeout: seconds that `store` waits, the first connection not counted.
+        publish_timeout: seconds that `store` waits, not counting the first connection.
         close_timeout: seconds that `closing` waits.
-        max_messages: how many messages may be unacknowledged.
-        max_bytes: how many bytes may be.
+        max_messages: limit on unacknowledged messages.
+        max_bytes: limit on their total size in bytes.
     """
 
     def __init__(
@@ -78,8 +79,8 @@ class Outbox:
         self._connect_timeout = connect_timeout
         self._publish_timeout = publish_timeout
         self._close_timeout = close_timeout
-        self._log = MessageLog(max_messages, max_bytes, self._wake, thread.start)
-        self._delivery = Delivery(self._log)
+        self._backlog = Backlog(max_messages, max_bytes, self._wake, thread.start)
+        self._delivery = Delivery(self._backlog)
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
         self._more = asyncio.Event()
@@ -100,8 +101,8 @@ class Outbox:
         """
         message = Message(subject, content)
         self._check_size(message)
-        self._log.append(message)
-        self._log.raise_failures()
+        self._backlog.append(message)
+        self._backlog.raise_failures()
 
     def store(self, subject: str, payload: bytes) -> None:
         """Queue a message and return when it and all before it are stored.
@@ -112,7 +113,7 @@ class Outbox:
             ClientClosedError: the outbox is closed.
         """
         self.confirm(subject, payload)
-        self._log.raise_failures(is_stored=True)
+        self._backlog.raise_failures(is_stored=True)
 
     def confirm(self, subject: str, payload: bytes) -> None:
         """Do what `store` does, but leave it to the next call to report earlier messages that could not be stored.
@@ -128,7 +129,7 @@ class Outbox:
         self._check_size(message)
         deadline = Deadline(self._publish_timeout + (0 if self._sessions else self._connect_timeout))
         try:
-            if self._log.append(message, deadline.seconds):
+            if self._backlog.append(message, deadline.seconds):
                 message.wait(max(deadline.remaining(), 0))
         finally:
             unsent = not message.settled and message.withdraw()
@@ -142,69 +143,72 @@ class Outbox:
             ) from self._failure
 
     def flush(self, timeout: float) -> None:
-        """Wait until all is stored.
+        """Wait until everything is stored.
 
         Raises:
-            UndeliveredError: it is not in time, or messages were given up. What was not given up is still being sent.
+            UndeliveredError: messages are not stored in time and are still being sent, or some were given up.
         """
-        done = self._log.barrier().wait(timeout)
-        self._log.raise_failures()
+        done = self._backlog.barrier().wait(timeout)
+        self._backlog.raise_failures()
         if not done:
             raise self._unfinished(f"after {timeout:g} s; they are still being sent")
 
     def _unfinished(self, when: str) -> UndeliveredError:
-        count = len(self._log)
-        error = UndeliveredError(f"{count} messages are not stored {when}{self._because()}", undelivered=count)
+        count = len(self._backlog)
+        what = "1 message is" if count == 1 else f"{count} messages are"
+        error = UndeliveredError(f"{what} not stored {when}{self._because()}", undelivered=count)
         error.__cause__ = self._failure
         return error
 
     def closing(self) -> Iterator[None]:
-        """Take no more, and wait until all is stored, in steps; `shut_down` gives up the rest."""
+        """Take no more messages and wait until everything is stored, in steps; `shut_down` gives up the rest."""
         deadline = Deadline(self._close_timeout)
-        self._log.refuse_more(ClientClosedError("the bridge is closed"))
+        self._backlog.refuse_more(ClientClosedError("the bridge is closed"))
         try:
-            barrier = self._log.barrier()
+            barrier = self._backlog.barrier()
         except PlatformClientError:  # the thread has ended, and everything is given up
             return
         yield
         barrier.wait(deadline.remaining())
 
     def take_failures(self) -> UndeliveredError | None:
-        """Return an error that counts what was given up since the last call, or hangs in a thread that does not end."""
-        return self._log.take_failures() or (self._unfinished("at the end") if len(self._log) else None)
+        """Return an error that counts what was given up since the last call, or is stuck in a thread that hangs."""
+        return self._backlog.take_failures() or (self._unfinished("at the end") if len(self._backlog) else None)
 
     def stats(self) -> BridgeStats:
-        """Return what was published."""
+        """Return the figures so far."""
         stored, resent = self._delivery.stored, self._delivery.resent
-        return BridgeStats(stored, len(self._log), resent, self._sessions, max(self._longest_pause, self._pause()))
+        return BridgeStats(stored, len(self._backlog), resent, self._sessions, max(self._longest_pause, self._pause()))
 
-    # What happens in the loop's thread.
+    # Called by the loop.
 
-    def look(self) -> None:
-        """Deliver what the loop was not woken for."""
-        if self._log.has_incoming():
+    def tick(self) -> None:
+        """Deliver messages for which the loop was not woken."""
+        if self._backlog.has_incoming():
             self._start()
 
     async def shut_down(self) -> None:
-        """End the delivery and its connection, and give up what is left."""
+        """End delivery and its connection, and give up what is left."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
         because = self._because()
-        self._log.fail_unsent(ClientClosedError(f"the bridge was closed before it could be sent{because}"))
-        self._log.fail_all(ClientClosedError(f"the bridge was closed before NATS confirmed; it may be stored{because}"))
+        self._backlog.fail_unsent(ClientClosedError(f"the bridge was closed before it could be sent{because}"))
+        self._backlog.fail_all(
+            ClientClosedError(f"the bridge was closed before NATS confirmed; it may be stored{because}")
+        )
         await self._end_session()
 
     def ended(self, error: BridgeError | ClientClosedError) -> None:
         """Give up what is left: nothing is delivered any more."""
-        self._log.end(error)
+        self._backlog.end(error)
 
     def _check_size(self, message: Message) -> None:
         if self._max_payload is not None and message.size > self._max_payload:
             raise too_large(message.size, self._max_payload)
 
     def _because(self) -> str:
-        return f"; the last failure: {self._failure}" if self._failure else ""
+        return f"; the last error: {self._failure}" if self._failure else ""
 
     def _wake(self) -> None:
         self._thread.post(self._start)
@@ -223,7 +227,7 @@ class Outbox:
 
     async def _deliver_all(self) -> None:
         backoff = FIRST_BACKOFF
-        while self._log.has_more():
+        while self._backlog.has_more():
             started = time.monotonic()
             if await self._delivered(started):
                 backoff = FIRST_BACKOFF
@@ -233,20 +237,20 @@ class Outbox:
                 backoff = min(2 * backoff, LONGEST_BACKOFF)
 
     async def _delivered(self, started: float) -> bool:
-        """Deliver what comes next and return whether there is no doubt about it."""
+        """Deliver the next run and return whether it is known what became of it."""
         try:
             await self._delivery.send_next(await self._open_session())
-        except Exception as exc:  # noqa: BLE001 - a doubt whatever it is: to end here would lose all that comes
-            self._failed(exc, started)
+        except Exception as error:  # noqa: BLE001 - whatever it is, delivery goes on with a new session
+            self._failed(error, started)
             await self._end_session()
             return False
         self._succeeded()
         return True
 
     async def _open_session(self) -> Session:
-        """Return the session, a new one after a doubt, in which what the last one left in doubt is cleared up."""
+        """Return the session. A new one first finds out what the last one has stored."""
         if self._session is not None and self._session.client.is_closed:
-            raise DoubtError("the connection was closed")
+            raise UnconfirmedError("the connection was closed")
         if self._session is None:
             self._session = await Session.open(self._servers, self._connect_timeout)
             self._sessions += 1
@@ -261,23 +265,23 @@ class Outbox:
 
     def _failed(self, error: Exception, started: float) -> None:
         self._failure = error
-        if not isinstance(error, (DoubtError, ClientRefusedError)):
+        if not isinstance(error, (UnconfirmedError, ClientRefusedError)):
             logger.error("publishing failed; trying again", exc_info=error)
         if self._failing_since is None:
             self._failing_since = started
-            what = "lost the connection to" if self._sessions else "there is no connection to"
-            logger.warning("%s NATS at %s; connecting again (%s)", what, self._servers, error)
+            what = "lost the connection to" if self._sessions else "cannot connect to"
+            logger.warning("%s NATS at %s; trying again (%s)", what, self._servers, error)
         if not self._sessions:
             self._never_connected(error)
 
     def _never_connected(self, error: Exception) -> None:
-        """Tell those that wait: at the first connection it is rather a setting that is wrong than an outage."""
+        """Fail the callers that wait: if no connection was ever made, a setting is more likely wrong than NATS down."""
         self._connecting = self._connecting or Deadline(self._connect_timeout)
         if isinstance(error, ClientRefusedError):
-            self._log.fail_all(error)
+            self._backlog.fail_all(error)
         elif self._connecting.remaining() <= 0:
             self._connecting = None
-            self._log.fail_waiting(
+            self._backlog.fail_waiting(
                 BridgeTimeoutError(
                     f"no NATS server at {self._servers} answered within {self._connect_timeout:g} s{self._because()}"
                 )
@@ -288,6 +292,6 @@ class Outbox:
         self._failing_since = self._failure = None
 
     def _pause(self) -> float:
-        """Return the seconds since delivery failed, 0 if it does not."""
+        """Return the seconds since delivery began to fail, 0 if it works."""
         since = self._failing_since
         return 0.0 if since is None else time.monotonic() - since

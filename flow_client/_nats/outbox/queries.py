@@ -1,4 +1,4 @@
-"""Questions to JetStream: they change nothing there, and are asked again until one of them is answered."""
+"""Queries to JetStream: they change nothing there, so they are repeated until one of them is answered."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flow_client._core.deadline import Deadline
-from flow_client._nats.connection import ATTEMPT_TIMEOUT, FOREIGN, read_error
-from flow_client._nats.outbox.publication import DoubtError
+from flow_client._nats.connection import ATTEMPT_TIMEOUT
+from flow_client._nats.driver import read_error
+from flow_client._nats.errors import NATS_ERRORS, text_of
+from flow_client._nats.outbox.publication import UnconfirmedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -17,17 +19,23 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 
-LOOK = 0.05
-"""Seconds between two looks at the connection: nats-py does not call back on each of its ways to lose one."""
-# Nobody answers what was asked while there was no leader. What is asked again is answered as soon as there is one.
-_ASK_AGAIN = 0.25
+CHECK_INTERVAL = 0.05
+"""Seconds between two checks of the connection: nats-py has ways of losing one without calling back."""
+_REPEAT_INTERVAL = 0.25
+"""Seconds after which a query is repeated: nobody ever answers one that was sent while the stream had no leader."""
 
 
-async def ask(client: Client, question: Callable[[JetStreamContext], Coroutine[Any, Any, ResultT]]) -> ResultT:
+async def ask_until_answered(
+    client: Client, query: Callable[[JetStreamContext], Coroutine[Any, Any, ResultT]]
+) -> ResultT:
     """Return the first answer.
 
+    Args:
+        client: the connection to ask over.
+        query: sends the query once and returns its answer.
+
     Raises:
-        DoubtError: there is none, or the connection was lost.
+        UnconfirmedError: there was no answer, or the connection was lost.
     """
     js = client.jetstream(timeout=ATTEMPT_TIMEOUT)
     deadline = Deadline(ATTEMPT_TIMEOUT)
@@ -35,31 +43,31 @@ async def ask(client: Client, question: Callable[[JetStreamContext], Coroutine[A
     failure: Exception | None = None
     try:
         while deadline.remaining() > 0:
-            asked.add(asyncio.ensure_future(question(js)))
-            pause = Deadline(_ASK_AGAIN)
+            asked.add(asyncio.ensure_future(query(js)))
+            pause = Deadline(_REPEAT_INTERVAL)
             for answer in await _answered(client, asked, pause):
                 asked.remove(answer)
                 try:
                     return answer.result()
-                except FOREIGN as exc:
-                    failure = exc
+                except NATS_ERRORS as error:
+                    failure = error
                     await asyncio.sleep(max(pause.remaining(), 0))
     finally:
-        for question_under_way in asked:
-            question_under_way.add_done_callback(read_error)
-            question_under_way.cancel()
-    raise DoubtError(_text(failure)) from failure
+        for query_under_way in asked:
+            query_under_way.add_done_callback(read_error)
+            query_under_way.cancel()
+    raise UnconfirmedError(_text(failure)) from failure
 
 
 async def _answered(
     client: Client, asked: set[asyncio.Future[ResultT]], pause: Deadline
 ) -> set[asyncio.Future[ResultT]]:
-    """Return what is answered as soon as anything is, nothing if that takes longer than the pause."""
+    """Return the answered queries as soon as there is one; none if that takes longer than `pause`."""
     while pause.remaining() > 0:
         if client.is_closed:
-            raise DoubtError("the connection to NATS was lost")
+            raise UnconfirmedError("the connection to NATS was lost")
         done, _ = await asyncio.wait(
-            asked, timeout=min(LOOK, max(pause.remaining(), 0)), return_when=asyncio.FIRST_COMPLETED
+            asked, timeout=min(CHECK_INTERVAL, max(pause.remaining(), 0)), return_when=asyncio.FIRST_COMPLETED
         )
         if done:
             return done
@@ -69,4 +77,4 @@ async def _answered(
 def _text(failure: Exception | None) -> str:
     if failure is None:
         return f"NATS did not answer within {ATTEMPT_TIMEOUT:g} s"
-    return str(failure) or type(failure).__name__
+    return text_of(failure)

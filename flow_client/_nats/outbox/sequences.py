@@ -1,4 +1,4 @@
-"""The numbers of an execution's events: 1, 2, 3 and so on, whoever writes them."""
+"""Numbers an execution's events 1, 2, 3 and so on, whichever process writes them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from flow_client._nats.store import Stored
 
 LONGEST_MEMORY = 1024
-"""How many subjects are remembered between two runs. What is forgotten is read again."""
+"""Limit on the subjects remembered between two runs. A forgotten one is read again when it is needed."""
 
 
 @dataclass(frozen=True)
 class _Last:
-    """The last event of a subject that is known, and its place in the stream; `stale`: there may be later ones."""
+    """A subject's last known event and its position in the stream; if `stale`, there may be later ones."""
 
     number: int
     position: int | None
@@ -29,28 +29,28 @@ class _Last:
 
 
 class Sequences:
-    """What is known of the last stored event of each subject, those used longest ago first."""
+    """The last known stored event of each subject, least recently used first."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Last] = {}
 
     def unknown(self, messages: Iterable[Message]) -> set[str]:
-        """Return the subjects of events of which the last stored one must be read first."""
+        """Return the subjects of those events whose last stored predecessor must be read first."""
         subjects = {message.subject for message in messages if isinstance(message.content, EventDraft)}
         return {subject for subject in subjects if subject not in self._known or self._known[subject].stale}
 
     def read(self, subject: str, last: Stored | None) -> None:
-        """Take note of the last stored event, None if there is none.
+        """Note the subject's last stored event, None if it has none.
 
         Raises:
-            BridgeError: it is none of ours, and has no number.
+            BridgeError: the event has no sequence number, so this client did not write it.
         """
         before = self._known.get(subject, _Last(0, None)).number
         number, position = (0, 0) if last is None else (_number(last), last.stream_sequence)
         self._note(subject, _Last(max(before, number), position))
 
     def position(self, subject: str) -> int | None:
-        """Return the stream sequence of the last event that is known, 0 if there was none, None if nothing is."""
+        """Return the stream sequence of the last event: 0 if there is no event, None if that is not known."""
         known = self._known.get(subject)
         return None if known is None else known.position
 
@@ -66,18 +66,18 @@ class Sequences:
             place = known.position if position is None else position
             self._note(subject, _Last(known.number + 1, place, stale))
 
-    def doubt(self, subject: str) -> None:
+    def mark_stale(self, subject: str) -> None:
         """Note that the last stored event must be read again."""
         if subject in self._known:
             self._known[subject] = replace(self._known[subject], stale=True)
 
     @property
     def overflows(self) -> bool:
-        """Whether more is remembered than has to be."""
+        """Whether more subjects are remembered than the limit."""
         return len(self._known) > LONGEST_MEMORY
 
     def forget_all_but(self, needed: Collection[str]) -> None:
-        """Forget the subjects that were used longest ago, but none of those that are needed."""
+        """Forget the least recently used subjects, but none of those that are needed."""
         spare = [subject for subject in self._known if subject not in needed]
         for subject in spare[: len(self._known) - LONGEST_MEMORY]:
             del self._known[subject]
@@ -90,5 +90,5 @@ class Sequences:
 def _number(last: Stored) -> int:
     try:
         return int(jsontext.decode(last.payload)["sequence"])
-    except (ValueError, KeyError, TypeError) as exc:
-        raise BridgeError(f"the last stored event has no sequence number: {last.payload[:200]!r}") from exc
+    except (ValueError, KeyError, TypeError) as error:
+        raise BridgeError(f"the last stored event has no sequence number: {last.payload[:200]!r}") from error

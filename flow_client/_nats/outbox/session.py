@@ -1,6 +1,6 @@
-"""A delivery session: one fresh connection on which messages are published, until the first doubt about any of them.
+"""A delivery session: one fresh connection for publishing, used until it is not known whether a message is stored.
 
-nats-py repeats what it holds after a reconnect, behind what was sent since: so a session never reconnects.
+A session never reconnects: nats-py would send what it holds back again, behind messages that were sent since.
 """
 
 from __future__ import annotations
@@ -10,47 +10,37 @@ import itertools
 import random
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nats import errors as nats_errors
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._nats.connection import (
-    ATTEMPT_TIMEOUT,
-    FOREIGN,
-    MAX_OUTSTANDING_PINGS,
-    PING_INTERVAL,
-    bounded,
-    close_client,
-    read_error,
-)
-from flow_client._nats.driver import TlsMissingError, new_client
+from flow_client._nats.connection import ATTEMPT_TIMEOUT, MAX_OUTSTANDING_PINGS, PING_INTERVAL
+from flow_client._nats.driver import EveryReply, TlsMissingError, bounded, close_client, new_client
+from flow_client._nats.errors import NATS_ERRORS, is_refused_login, text_of
 from flow_client._nats.jetstream import HEADER_ALLOWANCE
-from flow_client._nats.outbox.publication import DoubtError, read_answer
-from flow_client._nats.outbox.queries import LOOK, ask
+from flow_client._nats.outbox.publication import UnconfirmedError, read_answer
+from flow_client._nats.outbox.queries import CHECK_INTERVAL, ask_until_answered
 from flow_client._nats.store import read_last, read_next, stream_of
 from flow_client.errors import BridgeError, PayloadTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-    from flow_client._nats.outbox.publication import Exchange
+    from flow_client._nats.outbox.publication import Publication
     from flow_client._nats.servers import Servers
     from flow_client._nats.store import Stored
 
-CLOSE_TIMEOUT = 1.0
-# Below this many bytes a second a message counts as lost, not as slow.
 SLOWEST_RATE = 256 * 1024
+"""Bytes per second below which a message counts as lost, not as slow."""
 _AT_ONCE = 0.01
 _UNLIMITED = -1
 
 
 class ClientRefusedError(BridgeError):
-    """The server does not let the client in."""
+    """The server did not accept the client."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +57,20 @@ class Session:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self._inbox = client.new_inbox()
-        self._exchanges: dict[str, Exchange] = {}
-        self._names = itertools.count(1)
+        self._reply_prefix = client.new_inbox()
+        self._current: Publication | None = None
+        self._numbers = itertools.count(1)
+        self._number = ""
         self._streams: dict[str, Stream] = {}
-        self._vigil = _Vigil(client)
+        self._watchdog = _Watchdog(client)
 
     @classmethod
     async def open(cls, servers: Servers, timeout: float) -> Session:
         """Connect to one of the servers.
 
         Raises:
-            ClientRefusedError: a server refuses the client, or none of them offers the TLS that is required.
-            DoubtError: none of them answered in time.
+            ClientRefusedError: a server refused the client, or none of them offers the TLS that is required.
+            UnconfirmedError: none of them answered in time.
         """
         reasons: list[str] = []
         without_tls = 0
@@ -87,14 +78,14 @@ class Session:
             callbacks = _Callbacks()
             try:
                 return await cls._connect(url, servers, timeout / len(servers.urls), callbacks)
-            except FOREIGN as exc:
-                if "authorization violation" in str(exc).lower():
-                    raise ClientRefusedError(f"NATS at {servers} refuses the client: {exc}") from exc
-                without_tls += isinstance(exc, TlsMissingError)
-                reasons.append(str(callbacks.last or exc) or type(exc).__name__)
+            except NATS_ERRORS as error:
+                if is_refused_login(error):
+                    raise ClientRefusedError(f"NATS at {servers} refused the client: {error}") from error
+                without_tls += isinstance(error, TlsMissingError)
+                reasons.append(text_of(callbacks.last or error))
         if without_tls == len(servers.urls):
             raise ClientRefusedError(f"cannot connect to NATS: {', '.join(reasons)}")
-        raise DoubtError(", ".join(reasons))
+        raise UnconfirmedError(", ".join(reasons))
 
     @classmethod
     async def _connect(cls, url: str, servers: Servers, timeout: float, callbacks: _Callbacks) -> Session:
@@ -115,35 +106,32 @@ class Session:
         )
         try:
             await bounded(connecting, timeout)
-            if client._reading_task is not None:  # noqa: SLF001
-                # It ends with an error that nats-py leaves unread when a connection is lost while it is being closed.
-                client._reading_task.add_done_callback(read_error)  # noqa: SLF001
             callbacks.session = cls(client)
             await callbacks.session.listen()
         except BaseException:
-            await _drop(client)
+            await close_client(client, drop_unsent=True)
             raise
         return callbacks.session
 
     async def listen(self) -> None:
         """Subscribe to the answers."""
-        await self.client.subscribe(f"{self._inbox}.>", future=_Replies(self._on_reply))
+        await self.client.subscribe(f"{self._reply_prefix}.>", future=EveryReply(self._on_reply))
 
     @property
     def max_payload(self) -> int:
-        """The largest payload that the server takes, headers allowed for."""
+        """The largest payload that the server accepts, with room for the headers."""
         return self.client.max_payload - HEADER_ALLOWANCE
 
     async def stream(self, kind: str, subject: str) -> Stream:
         """Return the stream that takes the subjects of one kind, of which `subject` is one.
 
         Raises:
-            BridgeError: there is none.
-            DoubtError: there may be one.
+            BridgeError: there is no such stream.
+            UnconfirmedError: NATS did not say.
         """
         if kind not in self._streams:
-            name = await ask(self.client, lambda js: stream_of(js, subject))
-            config = (await ask(self.client, lambda js: js.stream_info(name))).config
+            name = await ask_until_answered(self.client, lambda js: stream_of(js, subject))
+            config = (await ask_until_answered(self.client, lambda js: js.stream_info(name))).config
             limit = self.max_payload
             if config.max_msg_size not in (None, _UNLIMITED):
                 limit = min(limit, config.max_msg_size - HEADER_ALLOWANCE)
@@ -151,123 +139,107 @@ class Session:
         return self._streams[kind]
 
     async def last_stored(self, stream: Stream, subject: str) -> Stored | None:
-        """Return the subject's last message, from the stream's leader, None if there is none; raise `DoubtError`."""
-        return await ask(self.client, lambda js: read_last(js, stream.name, subject))
+        """Return the subject's last message, None if it has none; raise `UnconfirmedError` if NATS did not say."""
+        return await ask_until_answered(self.client, lambda js: read_last(js, stream.name, subject))
 
     async def ids_after(self, stream: Stream, subject: str, position: int) -> list[str]:
-        """Return the ids of the subject's messages behind a position; raise `DoubtError` without an answer."""
+        """Return the ids of the subject's messages behind `position`; raise `UnconfirmedError` if NATS did not say."""
         found: list[str] = []
         following = partial(read_next, stream=stream.name, subject=subject)
-        while message := await ask(self.client, partial(following, position=position)):
+        while message := await ask_until_answered(self.client, partial(following, position=position)):
             found.append(message.message_id or "")
             position = message.stream_sequence
         return found
 
-    async def exchange(self, exchange: Exchange) -> None:
-        """Publish what the exchange is about and wait until the server has answered all of it.
+    async def publish(self, publication: Publication) -> None:
+        """Send the messages and wait until the server has answered for all of them. One publication runs at a time.
 
         Raises:
-            DoubtError: it has not.
+            UnconfirmedError: it has not answered for all.
         """
         if not self.client.is_connected:
-            raise DoubtError("NATS: the connection was lost")
-        token = str(next(self._names))
-        self._exchanges[token] = exchange
-        size = sum(len(parcel.payload) for parcel in exchange.parcels)
-        self._vigil.begin(exchange, ATTEMPT_TIMEOUT + size / SLOWEST_RATE)
+            raise UnconfirmedError("NATS: the connection was lost")
+        self._current, self._number = publication, str(next(self._numbers))
+        size = sum(len(message.payload) for message in publication.messages)
+        self._watchdog.watch(publication, ATTEMPT_TIMEOUT + size / SLOWEST_RATE)
         try:
-            await exchange.publish(self.client, f"{self._inbox}.{token}")
-            await exchange.over
-        except FOREIGN as exc:
-            raise DoubtError(str(exc) or type(exc).__name__) from exc
+            await publication.send(self.client, f"{self._reply_prefix}.{self._number}")
+            await publication.over
+        except NATS_ERRORS as error:
+            raise UnconfirmedError(text_of(error)) from error
         finally:
-            self._vigil.end()
-            del self._exchanges[token]
+            self._watchdog.rest()
+            self._current = None
 
-    def _on_reply(self, message: Msg) -> None:
-        token, *rest = message.subject[len(self._inbox) + 1 :].split(".")
-        exchange = self._exchanges.get(token)
-        if exchange is None:
+    def _on_reply(self, reply: Msg) -> None:
+        number, *tokens = reply.subject[len(self._reply_prefix) + 1 :].split(".")
+        if self._current is None or number != self._number:
             return
         try:
-            exchange.on_reply(rest, read_answer(message))
-        except Exception as exc:  # noqa: BLE001 - whatever is wrong with it: what is raised here would end the reading
-            exchange.doubt(f"an answer is malformed ({exc!r}): {message.data[:200]!r}")
+            self._current.on_reply(tokens, read_answer(reply))
+        except Exception as error:  # noqa: BLE001 - an exception here would end nats-py's reading
+            self._current.abandon(f"an answer is malformed ({error!r}): {reply.data[:200]!r}")
 
     def on_error(self, error: Exception) -> None:
-        """Take note of what the server says about the connection, or of its end."""
-        for exchange in self._exchanges.values():
-            exchange.on_error(error)
+        """Take what the server says about the connection, or its end."""
+        if self._current is not None:
+            self._current.on_error(error)
 
     async def close(self) -> None:
         """Drop the connection, and with it what is not on the wire yet: the next session sends it."""
-        await _drop(self.client)
+        await close_client(self.client, drop_unsent=True)
 
 
-class _Replies(asyncio.Future[Any]):
-    """Takes all messages of a subscription, at once as they are read: to nats-py it is the future of a single one.
+class _Watchdog:
+    """Abandons a publication that loses its connection, or gets no answer for `patience` seconds.
 
-    With a callback in its place nats-py queues them for a task: that takes longer, and what is too much is dropped.
-    """
-
-    def __init__(self, on_reply: Callable[[Msg], None]) -> None:
-        super().__init__()
-        self._on_reply = on_reply
-
-    def set_result(self, result: Msg) -> None:
-        self._on_reply(result)
-
-
-class _Vigil:
-    """Ends an exchange that loses its connection, or has no answer within each `patience` seconds.
-
-    It looks while exchanges go on, and rests from a look that finds none until the next one begins.
+    It checks while publications go on. A check that finds none is the last, until the next publication begins.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._exchange: Exchange | None = None
+        self._publication: Publication | None = None
         self._patience = 0.0
         self._answers = 0
         self._quiet = Deadline(0)
-        self._looking = False
+        self._checking = False
 
-    def begin(self, exchange: Exchange, patience: float) -> None:
-        self._exchange, self._patience = exchange, patience
-        self._answers, self._quiet = exchange.answers, Deadline(patience)
-        if not self._looking:
-            self._look_later()
+    def watch(self, publication: Publication, patience: float) -> None:
+        self._publication, self._patience = publication, patience
+        self._answers, self._quiet = publication.answers, Deadline(patience)
+        if not self._checking:
+            self._check_later()
 
-    def end(self) -> None:
-        self._exchange = None
+    def rest(self) -> None:
+        self._publication = None
 
-    def _look_later(self) -> None:
-        self._looking = True
-        asyncio.get_running_loop().call_later(LOOK, self._look)
+    def _check_later(self) -> None:
+        self._checking = True
+        asyncio.get_running_loop().call_later(CHECK_INTERVAL, self._check)
 
-    def _look(self) -> None:
-        self._looking = False
-        if self._exchange is None:
+    def _check(self) -> None:
+        self._checking = False
+        if self._publication is None:
             return
-        if self._exchange.answers != self._answers:
-            self._answers, self._quiet = self._exchange.answers, Deadline(self._patience)
+        if self._publication.answers != self._answers:
+            self._answers, self._quiet = self._publication.answers, Deadline(self._patience)
         if self._client.is_closed:
-            self._exchange.doubt("the connection was lost")
+            self._publication.abandon("the connection was lost")
         elif self._quiet.remaining() <= 0:
-            self._exchange.doubt(f"it did not confirm within {self._patience:.1f} s")
+            self._publication.abandon(f"it did not confirm within {self._patience:.1f} s")
         else:
-            self._look_later()
+            self._check_later()
 
 
 class _Callbacks:
-    """What nats-py calls when a connection fails; `last` is the last reason."""
+    """The callbacks of a connection that fails; `last` is the last error."""
 
     def __init__(self) -> None:
         self.session: Session | None = None
         self.last: Exception | None = None
 
     async def on_error(self, error: Exception) -> None:
-        logger.debug("NATS: %s", error or type(error).__name__)
+        logger.debug("NATS: %s", text_of(error))
         self.last = error
         if self.session is not None:
             self.session.on_error(error)
@@ -278,12 +250,5 @@ class _Callbacks:
 
 
 def too_large(size: int, limit: int) -> PayloadTooLargeError:
-    """Return the error for a payload of `size` bytes where `limit` are taken."""
-    return PayloadTooLargeError(f"the message has {size} bytes, the NATS server takes {limit}")
-
-
-async def _drop(client: Client) -> None:
-    writer = getattr(client._transport, "_io_writer", None)  # noqa: SLF001
-    if writer is not None:
-        writer.transport.abort()
-    await close_client(client, CLOSE_TIMEOUT)
+    """Return the error for a payload of `size` bytes."""
+    return PayloadTooLargeError(f"the message has {size} bytes; the NATS server accepts at most {limit}")
