@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from codegen.changes import PARTS, Change
 from codegen.document import Schema
 
-WARNING = "\N{WARNING SIGN}"
+WARNING = "(\N{WARNING SIGN})"
+"""The mark of what can break a caller."""
 
 
 def exit_code(changes: Iterable[Change]) -> int:
@@ -27,9 +28,9 @@ def as_text(name: str, changes: list[Change], notes: list[str]) -> str:
         found = sorted((each for each in changes if each.part == part), key=lambda each: not each.breaking)
         if found:
             lines += ["", part.title()]
-            lines += [f"  {WARNING if each.breaking else ' '} {each.text}" for each in found]
+            lines += [f"  {WARNING if each.breaking else '   '} {each.text}" for each in found]
     if notes:
-        lines += ["", "Notes", *(f"    {each}" for each in notes)]
+        lines += ["", "Notes", *(f"      {each}" for each in notes)]
     return "\n".join(lines)
 
 
@@ -53,7 +54,7 @@ def _summary(changes: list[Change]) -> str:
     if not changes:
         return "nothing changed"
     breaking = sum(each.breaking for each in changes)
-    parts = [f"{breaking} can break a caller ({WARNING})"] if breaking else []
+    parts = [f"{breaking} can break a caller {WARNING}"] if breaking else []
     compatible = len(changes) - breaking
     if compatible:
         parts.append(f"{compatible} compatible" if parts else f"{compatible} compatible change{'s' * (compatible > 1)}")

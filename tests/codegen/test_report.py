@@ -346,18 +346,18 @@ def test_the_text_has_three_parts_with_what_breaks_first():
     path = "/api/v1/orgs/{org_id}/workspaces/{workspace_id}/code-blocks/{code_block_id}/executions"
     assert lines[2:] == [
         "Wire",
-        f"  \N{WARNING SIGN} {place}: `region` is optional now (ExecutionRecord.region)",
-        f"    {place}: `zone` is new (ExecutionRecord.zone)",
+        f"  (\N{WARNING SIGN}) {place}: `region` is optional now (ExecutionRecord.region)",
+        f"      {place}: `zone` is new (ExecutionRecord.zone)",
         "",
         "Python",
-        "  \N{WARNING SIGN} ExecutionRecord.region: str -> str | None",
-        "    ExecutionRecord.zone: str | None, new",
+        "  (\N{WARNING SIGN}) ExecutionRecord.region: str -> str | None",
+        "      ExecutionRecord.zone: str | None, new",
         "",
         "Behaviour",
-        f"    POST {path}: may answer 429 ({method} waits as Retry-After says and tries again)",
+        f"      POST {path}: may answer 429 ({method} waits as Retry-After says and tries again)",
         "",
         "Notes",
-        "    a note",
+        "      a note",
     ]
 
 
