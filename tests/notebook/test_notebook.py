@@ -12,11 +12,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from jupyter_client.manager import start_new_kernel
+from support.documents import ROOT, copied
 from support.processes import marked, processes_of
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
-NOTEBOOK = EXAMPLES / "notebook.ipynb"
+NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
 PROGRAM = Path(__file__).parent / "programs" / "run_notebook.py"
 SECONDS = 100
 
@@ -32,12 +31,17 @@ def code_cells(notebook):
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory, eventually):
+def copy(tmp_path_factory):
+    return copied(tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture(scope="module")
+def executed(copy, tmp_path_factory, eventually):
     """The notebook with its outputs, by a word of each cell's code."""
     folder = tmp_path_factory.mktemp("notebook")
     target = folder / "executed.ipynb"
     done = subprocess.run(
-        [sys.executable, PROGRAM, NOTEBOOK, EXAMPLES, target],
+        [sys.executable, PROGRAM, NOTEBOOK, copy / "examples", target],
         env=environment(folder),
         capture_output=True,
         text=True,
@@ -80,9 +84,9 @@ def test_a_handle_and_its_record_are_shown(outputs_of):
     assert re.search(r"completedwaited .* ran .* finished .* UTC ?output 6", text_of(record))
 
 
-def test_the_words_are_counted_under_a_bar(executed, outputs_of):
+def test_the_words_are_counted_under_a_bar(copy, executed, outputs_of):
     bar, words = outputs_of("words[name] =")
-    texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    texts = [*copy.glob("*.md"), *copy.glob("docs/*.md")]
     counted = {path.name: len(path.read_text(encoding="utf-8").split()) for path in texts}
     assert literal_eval(words.data["text/plain"]) == counted
     drawn = bar_of(executed, bar)
@@ -129,7 +133,7 @@ def test_the_futures_come_with_the_same_counts(outputs_of):
 @pytest.fixture
 def kernel(tmp_path):
     """A kernel in the examples' folder, and what to speak to it with."""
-    manager, client = start_new_kernel(kernel_name="python3", cwd=EXAMPLES, env=environment(tmp_path))
+    manager, client = start_new_kernel(kernel_name="python3", cwd=NOTEBOOK.parent, env=environment(tmp_path))
     yield manager, client
     client.stop_channels()
     manager.shutdown_kernel(now=True)

@@ -2,10 +2,21 @@
 
 import re
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+
+def copied(folder):
+    """Return `folder` with the documents and the examples in it, which nobody edits while a test counts their words."""
+    folder.mkdir(exist_ok=True)
+    for name in ("docs", "examples"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in [*ROOT.glob("*.md"), ROOT / "LICENSE"]:
+        shutil.copy(path, folder)
+    return folder
 
 
 @dataclass(frozen=True)
