@@ -132,7 +132,10 @@ class PlatformClient:
         auth_token = configuration.hidden(auth_token)
         configuration.check_callback(on_auth_token_refresh)
         settings = configuration.resolve(
-            *(base_url, org_id, workspace_id, timeout),
+            base_url,
+            org_id,
+            workspace_id,
+            timeout,
             ring_id=ring_id,
             nats_url=nats_url,
             max_attempts=max_attempts,
