@@ -11,6 +11,7 @@ import pytest
 from support.bus import Bus
 from support.documents import blocks_of, find
 
+from flow_client import PlatformClient
 from flow_client.local import LocalPlatform
 
 CLIENT = blocks_of("docs/client.md")
@@ -112,6 +113,19 @@ def test_events_while_it_runs(client, capsys):
     assert capsys.readouterr().out == "".join(f"{{'text': '{text}'}}\n" for text in TEXTS)
 
 
+def test_the_tools_that_intercept_requests(make_client, http_server, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    names = {"PlatformClient": PlatformClient, "report": lambda client, id: client.get_execution_status(id).output}
+    names = run(find(CLIENT, "import responses"), **names)
+    names["test_report"]()
+    flow = make_client(base_url="https://flow.example.com", org_id="o", workspace_id="w")
+    names = run(find(CLIENT, "import requests_mock"), **names, client=flow)
+    http_server.default.body["output"] = 7
+    for _ in ("recorded", "played"):
+        names = run(find(CLIENT, "import vcr"), **{**names, "client": make_client()})
+    assert len(http_server.received) == 1
+
+
 # --- docs/workers.md
 
 
@@ -168,6 +182,7 @@ def test_no_block_is_left_out():
         "docs/client.md": [
             *("from concurrent.futures import", "from datetime import", "today = ", "batch = "),
             *("record = client.execute_workflow", "import pandas"),
+            *("import responses", "import requests_mock", "import vcr"),
         ],
         "docs/workers.md": [
             *("from flow_client import NatsBridge", "from flow_client.worker import Result, Task\n"),
