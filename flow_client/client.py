@@ -756,7 +756,7 @@ class PlatformClient:
         return other
 
     def refresh_environment(self) -> None:
-        """Poll up proxies and CA bundles in the environment anew: they are read once, at the first request."""
+        """Read proxies and CA bundles from the environment again: they are read once, at the first request."""
         self._transport.refresh_environment()
 
     def close(self) -> None:

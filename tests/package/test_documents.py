@@ -115,7 +115,10 @@ def test_events_while_it_runs(client, capsys):
 
 def test_the_tools_that_intercept_requests(make_client, http_server, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    names = {"PlatformClient": PlatformClient, "report": lambda client, id: client.get_execution_status(id).output}
+    names = {
+        "PlatformClient": PlatformClient,
+        "report": lambda client, given: client.get_execution_status(given).output,
+    }
     names = run(find(CLIENT, "import responses"), **names)
     names["test_report"]()
     flow = make_client(base_url="https://flow.example.com", org_id="o", workspace_id="w")
