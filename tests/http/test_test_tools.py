@@ -1,5 +1,6 @@
 """The tools that users of requests test with intercept our calls, and no token is in what they keep."""
 
+import gc
 import re
 import socket
 import subprocess
@@ -162,6 +163,8 @@ def record_and_replay(client, http_server, path, **options):
     return recorded, played
 
 
+# Before version 9 vcrpy drops a warm connection without closing it; those are for Python 3.10.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("serializer", ["yaml", "json"])
 @pytest.mark.parametrize("warm", [False, True])
 def test_vcr_records_and_plays_and_its_cassette_holds_no_token(make_client, http_server, tmp_path, serializer, warm):
@@ -176,6 +179,7 @@ def test_vcr_records_and_plays_and_its_cassette_holds_no_token(make_client, http
     cassette = (tmp_path / "cassette").read_text()
     assert CANARY not in cassette
     assert "Bearer *****" in cassette
+    gc.collect()
 
 
 def test_vcr_matches_headers_between_recording_and_playing(client, http_server, tmp_path):
