@@ -87,9 +87,8 @@ def _end_what_is_left(client: Client) -> None:
 
 
 def _cut(client: Client) -> None:
-    writer = getattr(client._transport, "_io_writer", None)
-    if writer is not None:
-        writer.transport.abort()
+    transport: Any = client._transport
+    transport.cut()
 
 
 async def bounded(operation: Awaitable[ResultT], timeout: float) -> ResultT:
@@ -141,6 +140,13 @@ class _Transport(TcpTransport):
         self._requires_tls = requires_tls
         self._server = ""
         self._is_secure = False
+        self._is_cut = False
+
+    def cut(self) -> None:
+        """End the connection, and the one that is being made, for good."""
+        self._is_cut = True
+        if self._io_writer is not None:
+            self._socket().abort()
 
     def __bool__(self) -> bool:
         # nats-py replaces a transport that is falsy.
@@ -150,6 +156,10 @@ class _Transport(TcpTransport):
         self.close()  # nats-py leaves a connection open if its greeting failed
         self._is_secure, self._server = False, uri.netloc
         await super().connect(uri, buffer_size, connect_timeout)
+        if self._is_cut:
+            # Connecting was cancelled just as it succeeded: `wait_for` of Python 3.11 then forgets the cancelling.
+            self._abort()
+            raise asyncio.CancelledError
 
     async def connect_tls(
         self, uri: str | ParseResult, ssl_context: SSLContext, buffer_size: int, connect_timeout: int

@@ -98,6 +98,51 @@ def test_closing_leaves_no_socket_open_however_the_server_hangs(drop_unsent):
     asyncio.run(asyncio.wait_for(close(), 20))
 
 
+class SilentServer:
+    """Accepts connections and never greets; `idle` is set while its clients hold none open."""
+
+    async def __aenter__(self):
+        self._open = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def _serve(self, reader, writer):
+        self._open += 1
+        self.idle.clear()
+        try:
+            await reader.read()
+        finally:
+            writer.transport.abort()
+            self._open -= 1
+            if not self._open:
+                self.idle.set()
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        await self._server.wait_closed()
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_a_client_that_is_closed_while_it_connects_leaves_no_connection(steps):
+    async def close_amid_connecting():
+        async with SilentServer() as server:
+            client = new_client(resolve_servers(server.url))
+            opening = asyncio.ensure_future(client.connect(server.url, max_reconnect_attempts=-1))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            opening.cancel()
+            await close_client(client)
+            await asyncio.wait({opening}, timeout=5)
+            assert opening.cancelled()
+            await asyncio.sleep(0.05)  # what was connected is accepted by now
+            await server.idle.wait()
+
+    asyncio.run(asyncio.wait_for(close_amid_connecting(), 15))
+
+
 def test_every_message_of_a_subscription_reaches_the_one_future(nats_server):
     async def receive():
         client = new_client(resolve_servers(nats_server.url))

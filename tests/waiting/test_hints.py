@@ -206,7 +206,7 @@ def test_a_login_that_is_refused_costs_one_line(make_client, nats_server, caplog
     assert eventually(lambda: warnings(caplog))
     assert pending.result(SECONDS).status == "completed"
     (line,) = warnings(caplog)
-    assert "refuses the client" in line
+    assert "refused the client" in line
 
 
 @pytest.mark.parametrize("denied", ["exec.status.*", "exec.output.*"])
@@ -308,7 +308,7 @@ def test_a_listener_that_is_stopped_between_two_subscriptions_leaves_none(nats_s
         await asyncio.wait({listener._task}, timeout=5)
         assert not client._subs
         draining.cancel()
-        await connection.close(1)
+        await connection.close()
 
     async def drain(queue):
         while True:
