@@ -48,7 +48,7 @@ chaos: $(DEV) ## Kill, freeze and cut NATS while publishing, and count what is l
 
 install: $(DEV) ## Install the package and all that its checks need into .venv.
 
-coverage: $(DEV) ## Run the tests and show which branches they leave out.
+coverage: $(DEV) ## Run the tests, show which branches they leave out, and fail below the floor in pyproject.toml.
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE)
 	@$(BIN)/coverage combine --quiet

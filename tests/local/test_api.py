@@ -398,7 +398,7 @@ def test_number_that_json_has_not_is_refused(caller, number):
 def test_input_over_the_limit_of_nats_is_refused(caller):
     answer = caller.submit("workflows", "sleep", {"text": "x" * (1 << 20)})
     assert answer.status_code == 413
-    assert "1048576" in answer.json()["detail"]
+    assert "NATS allows 1048064" in answer.json()["detail"]
 
 
 def test_what_is_not_there_is_404(caller):

@@ -235,7 +235,7 @@ def test_a_blocking_handler_is_stopped_after_the_grace_period(bus, start, execut
     assert time.monotonic() - started < 15
     (output,) = bus.outputs(execution_id)
     assert output["error"]["type"] == "Cancelled"
-    assert "time.sleep(60)" in output["error"]["traceback"]
+    assert "in sleep" in output["error"]["traceback"]
     assert not bus.input_waits(execution_id)
 
 

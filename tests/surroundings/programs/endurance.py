@@ -1,8 +1,9 @@
-"""Two thousand calls, some of which fail: what they leave behind."""
+"""Many calls, some of which fail: what they leave behind."""
 
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import tracemalloc
 
@@ -11,7 +12,7 @@ from answers import is_right, report
 
 from flow_client import PlatformClient, PlatformConnectionError, PlatformServerError
 
-CALLS = 2000
+CALLS = int(sys.argv[1])
 FAILING = {0: ("busy", PlatformServerError), 7: ("cut", PlatformConnectionError)}
 
 
