@@ -167,5 +167,5 @@ class Delivery:
         self._settle([attempt.message for attempt in outgoing if attempt.stored and not attempt.message.settled])
 
     def _settle(self, messages: list[Message]) -> None:
+        self.stored += len(messages)  # first: whoever waits for them may ask for the figure at once
         self._backlog.settle(messages)
-        self.stored += len(messages)
