@@ -112,7 +112,11 @@ class _BoundedConnection(HTTPConnection):
                     raise
             finally:
                 self._dns_host = host
-        sock.settimeout(exchange.remaining())
+        try:
+            sock.settimeout(exchange.remaining())
+        except BaseException:
+            sock.close()  # the time was up just then, and nobody else knows of the socket yet
+            raise
         return sock
 
     def _addresses(self) -> list[str]:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import socket
 import time
 import tracemalloc
 import zlib
@@ -14,6 +15,9 @@ from support import faults
 
 import flow_client
 from flow_client import PlatformClient
+from flow_client._core.deadline import Deadline
+from flow_client._http.connections import _BoundedConnection
+from flow_client._http.exchange import HttpExchange, current
 
 RECORD = {"execution_id": "e-1", "status": "completed", "output": ["\u00e4", {"a": 1.5}] * 500}
 DESCRIPTORS = Path("/proc/self/fd")
@@ -142,3 +146,19 @@ def test_failed_calls_leave_no_descriptor_open():
             if number == 9:
                 before = len(list(DESCRIPTORS.iterdir()))
         assert len(list(DESCRIPTORS.iterdir())) <= before + 4
+
+
+def test_a_socket_is_closed_if_the_time_is_up_right_after_connecting():
+    times = iter([0.0, 0.0, 10.0])  # the start, before connecting, behind it
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = _BoundedConnection("127.0.0.1", listener.getsockname()[1])
+        token = current.set(HttpExchange(Deadline(5.0, lambda: next(times))))
+        try:
+            with pytest.raises(TimeoutError, match="the time is up"):
+                connection._new_conn()
+        finally:
+            current.reset(token)
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(10)
+            assert accepted.recv(1) == b"", "the other end was closed"
