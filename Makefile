@@ -6,7 +6,7 @@ DEMO := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast soak matrix lowest bench chaos coverage check codegen codegen-check lint types layers format clean
+.PHONY: help install demo test test-fast soak matrix matrix-fast lowest bench chaos coverage check codegen codegen-check lint types layers format clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -35,6 +35,9 @@ test-fast: $(DEV) ## Run the tests that start no server of the platform.
 
 matrix: $(DEV) ## Run the tests on every Python that is found; PYTHONS="3.10 3.13" names some, TESTS=tests/http a part.
 	@$(BIN)/nox --session tests $(NOX_OPTIONS) -- $(TESTS)
+
+matrix-fast: $(DEV) ## Run the quick tests on every Python that is found, or on PYTHONS.
+	@$(BIN)/nox --session tests --no-error-on-missing-interpreters -- $(SIDE_BY_SIDE) $(FAST)
 
 lowest: $(DEV) ## Run the tests with the lowest versions of the dependencies.
 	@$(BIN)/nox --session lowest -- $(TESTS)
