@@ -21,24 +21,34 @@ class BoundedAdapter(HTTPAdapter):
     """An adapter whose connections keep to the deadline of the exchange and note how far it has come."""
 
     def __init__(self) -> None:
-        self._pool_keys: dict[tuple[str, object], Any] = {}
         super().__init__(pool_connections=8, pool_maxsize=POOL_SIZE, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         bound_connections(self.poolmanager)
+        self._pools: dict[object, Any] = {}
 
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """Look a pool up once for each origin and its settings.
+
+        urllib3 takes a lock to look one up. A signal handler that waits for a future while its thread holds that lock
+        would wait for ever: the future's thread needs it too. It also asks the file system for the CA bundle.
+        """
         current.get().observed = True
-        return super().get_connection_with_tls_context(*args, **kwargs)
+        url = str(request.url)
+        parts = urlsplit(url)
+        key = (parts.scheme, parts.netloc, verify, cert, requests.utils.select_proxy(url, proxies))
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        return pool
 
-    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-        """Look at the CA bundle once: requests asks the file system at each request, and takes any OSError for a no."""
-        parts = urlsplit(request.url)
-        key = (f"{parts.scheme}://{parts.netloc}", verify)
-        if key not in self._pool_keys:
-            self._pool_keys[key] = super().build_connection_pool_key_attributes(request, verify, cert)
-        return self._pool_keys[key]
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        self._pools = {}
+        super().close()
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         if proxy.lower().startswith("socks"):
