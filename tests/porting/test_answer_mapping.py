@@ -183,7 +183,7 @@ def test_a_handler_may_return_an_answer(answer, wire):
 
 def test_answers_become_the_rows_of_a_table():
     table = pd.DataFrame([ExecutionRecord.model_validate(WIRE), ExecutionRecord.model_validate(WIRE)])
-    assert list(table.columns) == list(WIRE)
+    assert set(table.columns) == set(WIRE)  # older ones sort the columns of what is no dict
     assert list(table["status"]) == ["completed", "completed"]
 
 
