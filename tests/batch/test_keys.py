@@ -13,16 +13,6 @@ from flow_client import BatchCounts
 REPLAYED = ["Idempotent-Replayed", "idempotency-replayed"]
 
 
-@pytest.fixture
-def executions(http_server):
-    return Executions(http_server)
-
-
-@pytest.fixture
-def submit(client):
-    return partial(client.submit_code_block_execution, "cb-1", ring_id="r-1")
-
-
 def inputs(*numbers):
     return [{"number": number} for number in numbers]
 

@@ -3,7 +3,6 @@
 import itertools
 import logging
 import sys
-import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -16,52 +15,14 @@ import flow_client
 SECONDS = 30
 
 
-class Executions:
-    """Answers submissions and looks; an execution goes by its input's number and ends when `ended(number)` says so."""
-
-    def __init__(self, server, ended=lambda _: True):
-        self.ended = ended
-        self.refused = {}
-        self.keys = []
-        self.unfinished = self.most_unfinished = 0
-        self._running = set()
-        self._lock = threading.Lock()
-        server.handle = self.handle
-
-    @property
-    def submitted(self):
-        return len(self.keys)
-
-    def handle(self, request):
-        with self._lock:
-            return self._submit(request) if request.method == "POST" else self._look(request)
-
-    def _submit(self, request):
-        number = request.json["input_parameters"]["number"]
-        self.keys.append(request.headers["Idempotency-Key"])
-        if number in self.refused:
-            return self.refused[number]
-        self._running.add(number)
-        self.most_unfinished = max(self.most_unfinished, len(self._running))
-        return Answer(202, {"execution_id": f"e-{number}", "status": "pending"})
-
-    def _look(self, request):
-        number = int(request.path.rpartition("-")[2])
-        ended = self.ended(number)
-        if ended:
-            self._running.discard(number)
-        status = "completed" if ended else "running"
-        return Answer(200, {"execution_id": f"e-{number}", "status": status, "output": number})
+def status_of(ended):
+    """Have those executions be completed for whose number `ended` holds, and the others run."""
+    return lambda number, _execution: "completed" if ended(number) else "running"
 
 
-@pytest.fixture
-def executions(http_server):
-    return Executions(http_server)
-
-
-@pytest.fixture
-def submit(client):
-    return partial(client.submit_code_block_execution, "cb-1", ring_id="r-1")
+def refusing(answers):
+    """Answer the submissions of some numbers otherwise."""
+    return lambda number, _count: answers.get(number)
 
 
 def numbers(count):
@@ -70,7 +31,7 @@ def numbers(count):
 
 def test_records_come_in_the_order_of_their_inputs(client, submit, executions):
     ends = {number: time.monotonic() + (7 * number) % 10 * 0.1 for number in range(20)}
-    executions.ended = lambda number: time.monotonic() > ends[number]
+    executions.status = status_of(lambda number: time.monotonic() > ends[number])
     records = list(client.map(submit, numbers(20), max_in_flight=5))
     assert [record.output for record in records] == list(range(20))
     assert executions.most_unfinished <= 5
@@ -81,19 +42,20 @@ def test_nothing_is_submitted_before_a_record_is_asked_for_and_an_endless_input_
 ):
     records = client.map(submit, numbers(itertools.count()), max_in_flight=3)
     time.sleep(0.1)
-    assert executions.submitted == 0
+    assert len(executions.submissions) == 0
     assert [next(records).output for _ in range(10)] == list(range(10))
-    assert executions.submitted <= 10 + 4 * 3
+    assert len(executions.submissions) <= 10 + 4 * 3
     records.close()
 
 
 def test_while_the_first_takes_long_the_others_go_on_up_to_a_bound(client, submit, executions):
-    released = threading.Event()
-    executions.ended = lambda number: number > 0 or released.is_set()
+    looks_at_the_bound = itertools.count()
+    executions.status = status_of(
+        lambda number: number > 0 or (len(executions.submissions) >= 4 * 3 and next(looks_at_the_bound) == 3)
+    )
     records = client.map(submit, numbers(itertools.count()), max_in_flight=3)
-    threading.Timer(2, released.set).start()
     assert next(records).output == 0
-    assert executions.submitted == 4 * 3
+    assert len(executions.submissions) == 4 * 3
     assert executions.most_unfinished <= 3
     records.close()
 
@@ -109,17 +71,17 @@ def test_an_execution_that_failed_is_a_record_like_any_other(client, submit, htt
 
 
 def test_an_error_is_raised_at_its_place_and_ends_the_map(client, submit, executions):
-    executions.refused = {3: Answer(422, {"detail": "no such thing"})}
+    executions.refuse = refusing({3: Answer(422, {"detail": "no such thing"})})
     records = client.map(submit, numbers(itertools.count()), max_in_flight=8)
     assert [next(records).output for _ in range(3)] == [0, 1, 2]
     with pytest.raises(flow_client.PlatformBadRequestError, match="no such thing"):
         next(records)
-    assert executions.submitted == 4
+    assert len(executions.submissions) == 4
     assert list(records) == []
 
 
 def test_errors_are_yielded_at_their_places_if_that_is_wanted(client, submit, executions):
-    executions.refused = {1: Answer(422, {"detail": "no"}), 4: Answer(403, {"detail": "no"})}
+    executions.refuse = refusing({1: Answer(422, {"detail": "no"}), 4: Answer(403, {"detail": "no"})})
     outcomes = list(client.map(submit, numbers(6), max_in_flight=3, return_exceptions=True))
     assert [type(outcome).__name__ for outcome in outcomes] == [
         *("ExecutionRecord", "PlatformBadRequestError", "ExecutionRecord", "ExecutionRecord"),
@@ -140,7 +102,7 @@ def test_inputs_that_break_off_are_an_error_behind_the_records_before_it(client,
 
 
 def test_an_execution_that_does_not_end_in_time_is_an_error_at_its_place(client, submit, executions):
-    executions.ended = lambda number: number != 1
+    executions.status = status_of(lambda number: number != 1)
     outcomes = list(client.map(submit, numbers(3), timeout=0.5, return_exceptions=True))
     assert [getattr(outcome, "status", None) for outcome in outcomes] == ["completed", None, "completed"]
     assert isinstance(outcomes[1], flow_client.ExecutionWaitTimeout)
@@ -170,12 +132,12 @@ def test_a_submit_that_keeps_the_key_to_itself_is_found_out_at_the_first_input(c
 
     with pytest.raises(flow_client.InvalidRequestError, match="did not pass its idempotency_key on"):
         list(client.map(forgetful, numbers(10), key="nightly"))
-    assert executions.submitted == 1
+    assert len(executions.submissions) == 1
 
 
-@pytest.mark.parametrize(("key", "taken_up"), [("nightly", "key='nightly'"), (None, "e-1, e-2")])
+@pytest.mark.parametrize(("key", "taken_up"), [("nightly", "key='nightly'"), (None, "e-1-0, e-2-0")])
 def test_what_is_left_in_flight_is_logged_in_one_line(client, submit, executions, caplog, key, taken_up):
-    executions.ended = lambda number: number == 0
+    executions.status = status_of(lambda number: number == 0)
     records = client.map(submit, numbers(itertools.count()), max_in_flight=3, key=key)
     assert next(records).output == 0
     leave = records.close if key else partial(records.throw, KeyboardInterrupt)
@@ -184,14 +146,14 @@ def test_what_is_left_in_flight_is_logged_in_one_line(client, submit, executions
     (line,) = caplog.messages
     assert "in flight; they go on" in line
     assert taken_up in line
-    submitted = executions.submitted
+    submitted = len(executions.submissions)
     time.sleep(0.3)
-    assert executions.submitted == submitted
+    assert len(executions.submissions) == submitted
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have notes from Python 3.11 on")
 def test_what_is_left_in_flight_stands_under_the_traceback(client, submit, executions):
-    executions.ended = lambda number: number == 0
+    executions.status = status_of(lambda number: number == 0)
     records = client.map(submit, numbers(itertools.count()), max_in_flight=3, key="nightly")
     next(records)
     with pytest.raises(KeyboardInterrupt) as caught:

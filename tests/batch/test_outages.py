@@ -21,16 +21,6 @@ import flow_client
 AWAY = Answer(503, {"detail": "a deployment is under way"})
 
 
-@pytest.fixture
-def executions(http_server):
-    return Executions(http_server)
-
-
-@pytest.fixture
-def submit(client):
-    return partial(client.submit_code_block_execution, "cb-1", ring_id="r-1")
-
-
 def numbers(count):
     return [{"number": number} for number in range(count)]
 

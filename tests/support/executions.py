@@ -6,6 +6,8 @@ from collections import Counter
 
 from support.http import Answer
 
+from flow_client import TERMINAL_STATUSES
+
 
 class Executions:
     """Answers submissions and looks. An input is `{"number": n}`; its executions are `e-n-0`, `e-n-1` and so on.
@@ -15,6 +17,7 @@ class Executions:
         started: how often each number's execution was started.
         refuse: asked with the number and the count of submissions so far; returns an answer instead, or None.
         status: asked with the number and the execution's own number; returns its status.
+        most_unfinished: how many executions there were at most that had started and were not yet seen to have ended.
     """
 
     def __init__(self, server, replayed_header=None):
@@ -22,6 +25,8 @@ class Executions:
         self.started = Counter()
         self.refuse = lambda _number, _count: None
         self.status = lambda _number, _execution: "completed"
+        self.most_unfinished = 0
+        self._unfinished = set()
         self._replayed_header = replayed_header
         self._by_key = {}
         self._lock = threading.Lock()
@@ -49,6 +54,8 @@ class Executions:
         execution_id = f"e-{number}-{self.started[number]}"
         self.started[number] += 1
         self._by_key[key] = (execution_id, request.body)
+        self._unfinished.add(execution_id)
+        self.most_unfinished = max(self.most_unfinished, len(self._unfinished))
         return Answer(202, {"execution_id": execution_id, "status": "pending"})
 
     def _replay(self, request, execution_id, body):
@@ -62,7 +69,10 @@ class Executions:
     def _look(self, request):
         execution_id = request.path.rpartition("/")[2]
         number = int(execution_id.split("-")[1])
-        record = {"execution_id": execution_id, "status": self._status_of(execution_id), "output": number}
+        status = self._status_of(execution_id)
+        if status in TERMINAL_STATUSES:
+            self._unfinished.discard(execution_id)
+        record = {"execution_id": execution_id, "status": status, "output": number}
         return Answer(200, json.dumps(record).encode())
 
     def _status_of(self, execution_id):
