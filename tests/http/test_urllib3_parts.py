@@ -26,7 +26,6 @@ METHODS = [
     (HTTPAdapter, "init_poolmanager", ["self", "connections", "maxsize", "block", "pool_kwargs"]),
     (HTTPAdapter, "proxy_manager_for", ["self", "proxy", "proxy_kwargs"]),
     (HTTPAdapter, "get_connection_with_tls_context", ["self", "request", "verify", "proxies", "cert"]),
-    (HTTPAdapter, "build_connection_pool_key_attributes", ["self", "request", "verify", "cert"]),
     (HTTPAdapter, "__getstate__", ["self"]),
     (HTTPAdapter, "__setstate__", ["self", "state"]),
 ]
