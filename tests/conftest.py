@@ -1,7 +1,9 @@
 """Fixtures of all tests: no setting of the developer's shell reaches a test."""
 
+import os
 import signal
 import socket
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -22,6 +24,10 @@ VARIABLES = (
     *("EXECUTION_ID", "DEPLOYMENT_ID", "PARENT_BILLING_TXN_ID", "LIFECYCLE_EVENT"),
 )
 
+
+# Else each of the hundreds of processes that are started, and each one that runs tests, compiles our modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell has what it starts in the background ignore Ctrl-C, and so would every process of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
