@@ -1,7 +1,7 @@
-"""What a new lock changes for a caller: on the wire, in Python, in behaviour.
+"""Compares two locks: what changes for a caller on the wire, in Python and in behaviour.
 
-What is read may say no less than before and what is sent may ask no more: an answer that gets wider breaks its reader,
-a request that gets narrower breaks its sender. Lists of known values are open in answers: a new one breaks nobody.
+An answer that becomes wider can break its reader; a request that becomes narrower can break its sender. Lists of known
+values are open in answers, so a new value breaks nobody.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ PYTHON_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean":
 
 @dataclass(frozen=True)
 class Change:
-    """One change, and what of the client it touches."""
+    """One change, and the part of the client that it affects."""
 
     part: Part
     rule: str
@@ -33,12 +33,12 @@ class Change:
 
 
 def compare(old: Schema, new: Schema) -> list[Change]:
-    """Return what differs between two locks in what they say, whatever their form."""
+    """Return the differences in meaning between two locks; their form does not matter."""
     return [*_operations(old, new), *_models(old, new)]
 
 
 def python_type(cursor: Cursor) -> str:
-    """Return the type that a schema has in the generated code, near enough to be read."""
+    """Return the type that a schema becomes in the generated code, simplified for reading."""
     said = shape(cursor)
     if said.is_any:
         return "Any"
@@ -64,7 +64,7 @@ def _operations(old: Schema, new: Schema) -> Iterator[Change]:
 
 
 def _by_place(document: Schema) -> dict[str, tuple[str, Schema]]:
-    """Return the operations by their ids, which stay when a path moves."""
+    """Return the operations by their ids, which stay the same when a path moves."""
     places = list(operation_places(document))
     nodes = {place: resolve(document, document["paths"][place[0]])[place[1]] for place in places}
     return {
@@ -87,7 +87,7 @@ def _operation(old: tuple[Schema, str, Schema], new: tuple[Schema, str, Schema],
 def _presence(path: str, before: Schema, after: Schema, name: str) -> Iterator[Change]:
     was_there, is_there = not before.get("x-undeclared"), not after.get("x-undeclared")
     if was_there and not is_there:
-        text = f"{path}: the platform does not have it any more; {name} stays and will fail"
+        text = f"{path}: the platform no longer has it; {name} stays and will fail"
         yield Change("wire", "operation-removed", True, name, text)
     if is_there and not was_there:
         yield Change("wire", "operation-added", False, name, f"{path}: the platform has it again ({name})")
@@ -102,7 +102,7 @@ def _parameters(old: tuple[Schema, str, Schema], new: tuple[Schema, str, Schema]
         attribute = f"{name}({parameter})"
         if kind == "path":
             if key in before and key in after and _pattern(*before[key]) != _pattern(*after[key]):
-                text = f"{what} has another pattern: {_pattern(*before[key])} -> {_pattern(*after[key])}"
+                text = f"{what} has a different pattern: {_pattern(*before[key])} -> {_pattern(*after[key])}"
                 yield Change("wire", "path-pattern-changed", True, attribute, text)
         elif key not in before:
             required = bool(after[key][1].get("required"))
@@ -165,16 +165,14 @@ def _success(node: Schema) -> tuple[str, Schema]:
 def _codes(path: str, before: Schema, after: Schema, name: str) -> Iterator[Change]:
     old_code, new_code = _success(before)[0], _success(after)[0]
     if old_code != new_code:
-        text = f"{path}: success is {new_code}, it was {old_code}; {name} takes any 2xx"
+        text = f"{path}: success is {new_code}, it was {old_code}; {name} accepts any 2xx"
         yield Change("behaviour", "success-code-changed", False, name, text)
     old_errors, new_errors = _errors(before), _errors(after)
     for code in sorted(new_errors - old_errors):
         text = f"{path}: may answer {code} ({name}{_what_is_done(code)})"
         yield Change("behaviour", "error-code-added", False, name, text)
     for code in sorted(old_errors - new_errors):
-        yield Change(
-            "behaviour", "error-code-removed", False, name, f"{path}: does not declare {code} any more ({name})"
-        )
+        yield Change("behaviour", "error-code-removed", False, name, f"{path}: no longer declares {code} ({name})")
 
 
 def _errors(node: Schema) -> set[str]:
@@ -234,7 +232,7 @@ def _uses(document: Schema) -> dict[str, str]:
 
 
 def _short(path: str) -> str:
-    """Return the end of a path, which tells it from others."""
+    """Return the end of a path, enough to tell it from others."""
     segments = path.split("/")
     return path if len(segments) <= LONG_PATH else f"…/{'/'.join(segments[-3:])}"
 
@@ -295,8 +293,8 @@ class _Fields:
 
     def _removed(self, name: str) -> Iterator[Change]:
         if name in self.after.kept:
-            does = "the client still sends it" if self.is_sent else "it reads as None when it is not there"
-            yield self._wire("field-undeclared", name, f"is not declared any more; {does}", breaking=True)
+            does = "the client still sends it" if self.is_sent else "it reads as None when it is missing"
+            yield self._wire("field-undeclared", name, f"is no longer declared; {does}", breaking=True)
             yield self._python(
                 "attribute-undeclared", name, "stays, but the platform does not declare it", breaking=True
             )
@@ -342,7 +340,7 @@ class _Fields:
         wider, narrower = _accepts(new, old), _accepts(old, new)
         if wider and narrower:
             return
-        text = f"has another type: {_kind_names(old)} -> {_kind_names(new)}"
+        text = f"has a different type: {_kind_names(old)} -> {_kind_names(new)}"
         yield self._wire("field-type-changed", name, text, breaking=not (wider if self.is_sent else narrower))
 
     def _values(self, name: str, old: Shape, new: Shape) -> Iterator[Change]:
@@ -353,7 +351,7 @@ class _Fields:
             yield self._wire("values-listed", name, text, breaking=self.is_sent and not is_open)
         elif after is None and before is not None:
             breaking = not self.is_sent and not _is_open(old)
-            yield self._wire("values-unlisted", name, "does not list its values any more", breaking=breaking)
+            yield self._wire("values-unlisted", name, "no longer lists its values", breaking=breaking)
         elif before is not None and after is not None:
             if added := [each for each in after if each not in before]:
                 breaking = not self.is_sent and not is_open
@@ -361,7 +359,7 @@ class _Fields:
             if gone := [each for each in before if each not in after]:
                 breaking = not (self.is_sent and is_open)
                 yield self._wire(
-                    "values-removed", name, f"has these values no more: {_quoted(gone)}", breaking=breaking
+                    "values-removed", name, f"no longer has these values: {_quoted(gone)}", breaking=breaking
                 )
 
     def _conditions(self, name: str, old: Shape, new: Shape) -> Iterator[Change]:
@@ -371,7 +369,7 @@ class _Fields:
             if was == now:
                 continue
             tighter, looser = _tighter(keyword, was, now)
-            text = f"has another {keyword}: {'none' if was is None else was} -> {'none' if now is None else now}"
+            text = f"has a different {keyword}: {'none' if was is None else was} -> {'none' if now is None else now}"
             breaking = tighter if self.is_sent else looser
             yield self._wire("condition-tightened" if tighter else "condition-loosened", name, text, breaking=breaking)
 
@@ -379,7 +377,7 @@ class _Fields:
         if old.default == new.default:
             return
         was = "it had none" if old.default is None else f"it was {old.default!r}"
-        now = "no default any more" if new.default is None else f"the default {new.default!r}"
+        now = "no default now" if new.default is None else f"the default {new.default!r}"
         whole = f"{self._attribute(name)} has {now}, {was} ({self.place})"
         yield Change("behaviour", "default-changed", old.default is not None, self._attribute(name), whole)
 
@@ -401,7 +399,7 @@ class _Fields:
 
 
 def _accepts(wide: Shape, narrow: Shape) -> bool:
-    """Return whether each value of `narrow` is one of `wide`, null and listed values aside."""
+    """Return whether every value of `narrow` is valid for `wide`, apart from null and listed values."""
     if wide.is_any or narrow.is_any:
         return wide.is_any
     return all(any(_takes(other, each) for other in wide.branches) for each in narrow.branches)
@@ -463,13 +461,13 @@ def _is_open(said: Shape) -> bool:
 
 
 def _conditions(said: Shape) -> dict[str, Any]:
-    """Return the bounds and patterns of a field; `exclusiveMinimum` and `minimum` are told apart."""
+    """Return the bounds and patterns of a field; `exclusiveMinimum` and `minimum` are different ones."""
     names = (*LOWER_BOUNDS, *UPPER_BOUNDS, "pattern", "multipleOf")
     return {name: each.keywords[name] for each in said.branches for name in names if name in each.keywords}
 
 
 def _tighter(keyword: str, was: Any, now: Any) -> tuple[bool, bool]:
-    """Return whether a condition got tighter, and whether it got looser; both for one that is only different."""
+    """Return whether a condition got tighter, and whether it got looser; both if it is merely different."""
     if was is None or now is None:
         return was is None, now is None
     if keyword in LOWER_BOUNDS:

@@ -1,4 +1,4 @@
-"""Documents: plain dictionaries as JSON has them, and the references within one."""
+"""OpenAPI documents as plain dictionaries, and the references within them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

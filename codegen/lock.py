@@ -1,4 +1,4 @@
-"""The text of `openapi.yaml`: one order and one form, so that equal documents are equal bytes."""
+"""Writes `openapi.yaml` in one order and one form, so that equal documents give equal bytes."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ _OPERATION = (
 
 
 def arrange(document: Schema, lock: Schema, source: Schema) -> Schema:
-    """Return `document` in the lock's order, with the hash of the live document's part that is used.
+    """Return `document` in the lock's order, with a hash of what the live document says about our operations.
 
     Args:
-        document: the new lock, overlay applied.
-        lock: the lock before, whose order of operations and schemas is kept.
-        source: what the live document said in our form, before the overlay.
+        document: the new lock, with the overlay applied.
+        lock: the previous lock, whose order of operations and schemas is kept.
+        source: the live document in the lock's form, before the overlay.
     """
     found = _by_rank({**document, "x-source": {"sha256": fingerprint(source)}}, _HEAD)
     found["paths"] = {
@@ -43,14 +43,14 @@ def text(document: Schema) -> str:
 
 
 def fingerprint(source: Schema) -> str:
-    """Return the hash of what a document says, whatever its order and its words."""
+    """Return a hash of what a document means; order and wording do not count."""
     said = json.dumps(_without_words(source["paths"]), sort_keys=True)
     models = json.dumps(_without_words(schemas(source)), sort_keys=True)
     return hashlib.sha256(f"{said}\n{models}".encode()).hexdigest()
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes each value out where it stands, long text as a block."""
+    """Writes no aliases, and text of several lines as a block."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - pyyaml's signature
         return True
@@ -85,5 +85,5 @@ def _without_words(node: Any) -> Any:
 
 
 def _is_words(key: str, value: Any, words: tuple[str, ...]) -> bool:
-    """Return whether an entry is prose, and not a property that is called so: that one has a schema."""
+    """Return whether an entry is prose. A property of that name is not: it has a schema."""
     return key in words and not (isinstance(value, dict) and {"type", "$ref", "anyOf"} & value.keys())

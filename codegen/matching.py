@@ -1,4 +1,4 @@
-"""Finds our operations in a live document: by verb and path, whatever the path's parameters are called."""
+"""Finds our operations in a live document by method and path; the names of path parameters do not matter."""
 
 import re
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Found:
-    """One of our operations: where the live document has it, and at which path it is called."""
+    """One of our operations, its place in the live document, and the path to call it at."""
 
     ours: Place
     live: Place | None
@@ -33,7 +33,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Matches:
-    """Our operations, and what the live document has beside them."""
+    """Our operations, and the live document's other ones."""
 
     found: tuple[Found, ...]
     others: tuple[Place, ...]
@@ -85,7 +85,7 @@ def _root(paths: Iterable[str]) -> str:
 
 
 def _live_root(ours: list[Place], root: str, theirs: dict[Place, str]) -> str:
-    """Return what stands in the live document where our paths have `root`: the root that has most operations."""
+    """Return the live document's counterpart of our `root`: the prefix of most of our operations there."""
     counts: dict[str, int] = {}
     for each in ours:
         tail = blank(each.path[len(root) :])
@@ -97,7 +97,9 @@ def _live_root(ours: list[Place], root: str, theirs: dict[Place, str]) -> str:
     if root in counts or not best:
         return root
     if len(best) > 1:
-        raise SpecError(f"the operations are there under several roots: {', '.join(sorted(best))}; serve one of them")
+        raise SpecError(
+            f"the operations exist under several roots: {', '.join(sorted(best))}; publish only one of them"
+        )
     return best[0]
 
 

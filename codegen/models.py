@@ -1,4 +1,4 @@
-"""Brings schemas into the lock's form: the lock's names and words, the live document's types."""
+"""Converts schemas to the lock's form: the lock's names and descriptions, the live document's types."""
 
 import builtins
 import re
@@ -26,14 +26,14 @@ CONDITIONS = frozenset(
 
 
 class Models:
-    """The component schemas as they are found, and the place that each came from.
+    """Collects the component schemas, and remembers where each came from.
 
-    A schema is walked together with the lock's schema at the same place, if there is one. What stands in the lock
-    keeps its name, its order and its words, so that only a change of what is said changes the lock.
+    A schema is walked together with the lock's schema at the same place, if there is one. What the lock has already
+    keeps its name, order and description, so that only a change of meaning changes the lock.
 
     Args:
-        lock: the lock before this refresh.
-        reserved: names that no schema of the platform's own may take.
+        lock: the lock as it was before this refresh.
+        reserved: names that the platform's own schemas may not take.
     """
 
     def __init__(self, lock: Schema, reserved: Iterable[str]) -> None:
@@ -51,7 +51,7 @@ class Models:
         """Return the canonical schema for `live`, beside the lock's schema `ours` at the same place.
 
         Args:
-            live: the schema to bring into form.
+            live: the schema to convert.
             ours: the lock's schema for the same thing; None if it has none.
             direction: whether the client sends it or reads it.
             hint: a name for the schema if it has none of its own.
@@ -93,20 +93,20 @@ class Models:
         if branch.kind == "object":
             extra = ours.extra if ours else None
             return {"type": "object", "additionalProperties": self._inner(branch.extra, extra, direction, hint) or True}
-        # What the client reads it does not refuse for a bound: those are the platform's own business.
+        # The client does not check the bounds of what it reads: they are the platform's business.
         left_out = CONDITIONS if direction == "answer" else ()
         keywords = {key: value for key, value in branch.keywords.items() if key not in left_out}
         found: Schema = {"type": branch.kind, **deepcopy(keywords)}
         if "enum" in found:
             found["enum"] = _in_order(found["enum"], ours.enum if ours else ())
         if "pattern" in found and not _is_usable(found["pattern"]):
-            self.notes.append(f"{hint}: the pattern {found.pop('pattern')!r} cannot be checked by pydantic; left out")
+            self.notes.append(f"{hint}: pydantic cannot check the pattern {found.pop('pattern')!r}; it is left out")
         if branch.items is not None:
             found["items"] = self._inner(branch.items, ours.items if ours else None, direction, f"{hint}Item")
         return found
 
     def _inner(self, live: Cursor | None, ours: Cursor | None, direction: Direction, hint: str) -> Schema:
-        """Return what the values of a free-form object or an array are; one within itself is any JSON."""
+        """Return the schema of the values of an object or array; one that contains itself is any JSON."""
         if live is None or not isinstance(live.node, dict) or id(live.node) in self._within:
             return {}
         self._within.append(id(live.node))
@@ -147,7 +147,7 @@ class Models:
         return {each: {**properties, **kept}[each] for each in _in_order([*properties, *kept], order)}
 
     def _own_name(self, branch: Branch, direction: Direction, hint: str) -> str:
-        """Return the platform's own name for a schema as a class name, which no other schema has."""
+        """Return a class name for a schema, after the platform's own name, that no other schema has."""
         owner = (branch.origin or hint, direction)
         for name in _candidates(branch, direction, hint):
             if self._owners.get(name) == owner or not (name in self._reserved or name in self._owners):
@@ -156,7 +156,7 @@ class Models:
 
 
 def united(one: Schema, other: Schema) -> Schema:
-    """Return a model that takes what either of two takes: several operations share one model of the client."""
+    """Return a model that accepts what either of two accepts: operations may share a model of the client."""
     if one == other:
         return one
     properties = {
@@ -197,7 +197,7 @@ def _name_in_lock(ours: Branch | None) -> str | None:
 
 
 def _counterpart(branch: Branch, left: list[Branch]) -> Branch | None:
-    """Take the lock's branch for `branch` out of those that are `left`."""
+    """Take the lock's counterpart of `branch` out of those that are `left`."""
     own = (branch.origin or "/").rpartition("/")[2]
     alike = [each for each in left if each.kind == branch.kind and each.is_model == branch.is_model]
     alike.sort(key=lambda each: _name_in_lock(each) != own)
@@ -208,14 +208,14 @@ def _counterpart(branch: Branch, left: list[Branch]) -> Branch | None:
 
 
 def _vocabulary(branches: tuple[Branch, ...], known: Shape | None) -> tuple[Branch, ...]:
-    """Return the branches, with the values that the lock knows where the platform says no more than `string`."""
+    """Return the branches, with the lock's known values if the platform only says `string`."""
     if known and known.vocabulary and len(branches) == 1 and branches[0].is_plain and branches[0].kind == "string":
         return (Branch("string", {"enum": list(known.vocabulary)}), branches[0])
     return branches
 
 
 def _in_order(values: Iterable[Any], known: Iterable[Any]) -> list[Any]:
-    """Return `values` in the lock's order, new ones after that by name: the live document's order means nothing."""
+    """Return `values` in the lock's order, then new ones by name: the live document's order means nothing."""
     values, first = list(values), list(known)
     return [*(each for each in first if each in values), *sorted((v for v in values if v not in first), key=repr)]
 
@@ -231,10 +231,10 @@ def _union(branches: list[Schema], *, nullable: bool) -> Schema:
 
 
 def _folded(branches: list[Schema]) -> list[Schema]:
-    """Return the branches with plain types in one.
+    """Return the branches, with all plain types in one.
 
-    The generator makes a class of each condition that stands in a union, and a caller would get that in place of the
-    value: but for a number's bounds, the conditions of a union are left to the platform.
+    The generator makes a class of each condition in a union, and a caller would get an object of that class instead of
+    the value. So the platform alone checks the conditions of a union, except for a number's bounds.
     """
     if len(branches) > 1 and not _is_number(branches):
         branches = [{key: value for key, value in each.items() if key not in CONDITIONS} for each in branches]
@@ -246,7 +246,7 @@ def _folded(branches: list[Schema]) -> list[Schema]:
 
 
 def _is_number(branches: list[Schema]) -> bool:
-    """Return whether the branches are one number: JSON does not tell whole ones from others."""
+    """Return whether the branches are one number: JSON does not tell whole numbers from others."""
     bare = [{key: value for key, value in each.items() if key != "type"} for each in branches]
     return {each.get("type") for each in branches} == {"integer", "number"} and bare.count(bare[0]) == len(bare)
 
@@ -274,7 +274,7 @@ def _either(one: Schema | None, other: Schema | None) -> Schema:
 
 
 def _singles(schema: Schema) -> list[Schema]:
-    """Return a schema of several types as one for each of them, without its words."""
+    """Split a schema of several types into one for each of them, without descriptions."""
     bare = {key: value for key, value in schema.items() if key not in ("description", "default")}
     return (
         [{**bare, "type": kind} if kind != "null" else {"type": kind} for kind in _types(bare)]
@@ -292,7 +292,7 @@ def _refuses_extra(branch: Branch) -> bool:
 
 
 def _may_default(found: Schema, default: Any) -> bool:
-    """Return whether a default is one that a generated class can have: plain JSON that the type allows."""
+    """Return whether a generated class can have this default: plain JSON that the type allows."""
     text = repr(found)
     is_plain = "'$ref'" not in text and "'format'" not in text and not (isinstance(default, dict) and default)
     return is_plain and bool(jsonschema.Draft202012Validator(found).is_valid(default))

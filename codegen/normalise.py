@@ -1,4 +1,4 @@
-"""Brings a live document into the form of the lock: our operations, our names, and what the platform says of them."""
+"""Converts a live document to the lock's form: our operations, our names, the platform's declarations."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ SENT_HEADERS = frozenset(
         *("idempotency-key", "prefer", "x-parent-billing-txn-id", "x-lifecycle-event"),
     }
 )
-# FastAPI declares it for every operation; the client knows the answer without that.
+# FastAPI declares it for every operation, so it says nothing about any one of them.
 IMPLIED_ERRORS = frozenset({"422"})
 
 
@@ -40,7 +40,7 @@ def normalise(live: Schema, lock: Schema, reserved: Iterable[str]) -> Normal:
         reserved: names of schemas that the overlay adds.
 
     Raises:
-        SpecError: our operations are not there, or say what the client cannot be made from.
+        SpecError: our operations are missing, or declare what the client cannot work with.
     """
     matches = match(live, lock)
     builder = _Builder(live, lock, Models(lock, reserved))
@@ -68,9 +68,9 @@ class _Builder:
         self.notes: list[str] = []
 
     def operation(self, found: Found) -> Schema:
-        """Return one of our operations as the live document declares it; the lock's own where it does not."""
+        """Return one of our operations as the live document declares it; the lock's own if it does not."""
         if found.live is None:
-            self.notes.append(f"{found.ours} is not there; the client keeps it as it was")
+            self.notes.append(f"the platform has no {found.ours}; the client keeps it as it was")
             return {**self._build(self._lock, found, found.ours), "x-undeclared": True}
         try:
             return self._build(self._live, found, found.live)
@@ -91,7 +91,7 @@ class _Builder:
         return {**built, "responses": self._responses(source, node, mine, name)}
 
     def _parameters(self, source: Schema, found: Found, place: Place) -> list[Schema]:
-        """Return our path parameters, as text, and what else the platform reads from the query and from headers."""
+        """Return our path parameters, as text, and the query parameters and headers that the platform reads."""
         path = [
             {"name": hole.strip("{}"), "in": "path", "required": True, "schema": {"type": "string"}}
             for hole in HOLE.findall(found.path)
@@ -124,7 +124,7 @@ class _Builder:
                 raise SpecError(f"the request body is {kinds}; the client sends an object")
         if ours is None:
             return None
-        self.notes.append(f"{name}: the platform does not say what its request body is; the client's is kept")
+        self.notes.append(f"{name}: the platform does not declare its request body; the client keeps its own")
         return self._body(mine["requestBody"], self._role(self._lock, ours, ours, "request", hint))
 
     def _body(self, mine: Schema | None, schema: Schema) -> Schema:
@@ -149,20 +149,20 @@ class _Builder:
         known, said = shape(Cursor(self._lock, ours or {})), shape(Cursor(source, live or {}))
         if not known.models:
             if said.models and source is not self._lock:
-                self.notes.append(f"{name}: the platform declares what it answers; the client hands it on as it comes")
+                self.notes.append(f"{name}: the platform declares its answer; the client returns it unchanged")
             return _free(known)
         if live is None:
-            self.notes.append(f"{name}: the platform declares no JSON as its answer")
+            self.notes.append(f"{name}: the platform declares no JSON answer")
         if said.models:
             return self._role(source, live, ours, "answer", camel(name) + "Answer")
         if not said.is_any and any(each.kind != "object" for each in said.branches):
             kinds = ", ".join(sorted({each.kind for each in said.branches}))
             raise SpecError(f"the answer is {kinds}; the client reads an object")
-        self.notes.append(f"{name}: the platform does not say what it answers; the client's model is kept")
+        self.notes.append(f"{name}: the platform does not declare its answer; the client keeps its own model")
         return self._role(self._lock, ours, ours, "answer", camel(name) + "Answer")
 
     def _role(self, source: Schema, live: object, ours: object, direction: Direction, hint: str) -> Schema:
-        """Return a reference to the one model that is the body, made of all models that it may be."""
+        """Return a reference to the model of a body, merged from all models that the body may be."""
         known = next(iter(shape(Cursor(self._lock, ours)).models), None) if ours is not None else None
         found: Schema = {}
         for each in shape(Cursor(source, live)).models:
@@ -181,7 +181,7 @@ def _operation(document: Schema, place: Place) -> Schema:
 
 
 def _success(document: Schema, node: Schema, preferred: str | None) -> tuple[str, Schema]:
-    """Return the code and the response of success: the `preferred` code if there is that, else the first."""
+    """Return the code and the response of success: the `preferred` code if it is declared, else the first."""
     responses = node.get("responses") or {}
     codes = sorted(each for each in responses if re.fullmatch(r"2(\d\d|XX)", each))
     if not codes:

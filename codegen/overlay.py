@@ -1,7 +1,7 @@
-"""Applies an OpenAPI Overlay 1.1, which says what a live document cannot say of itself.
+"""Applies an OpenAPI Overlay 1.1, which adds what a live document cannot say about itself.
 
-It is strict: each action has to match and to change something.
-`update`, `remove` and `copy` are there, with JSONPath (RFC 9535) as targets.
+It is strict: each action must match something and change it. It knows `update`, `remove` and `copy`, with JSONPath
+(RFC 9535) as targets.
 """
 
 import difflib
@@ -55,7 +55,7 @@ class Overlay:
             _apply(each, changed)
             before, said = said, json.dumps(changed)
             if said == before:
-                raise SpecError(f"{each.place}: {each.target}: the document says this already; remove the action")
+                raise SpecError(f"{each.place}: {each.target}: the document already says this; remove the action")
         return changed
 
 
@@ -88,12 +88,12 @@ def _places(path: Path, text: str) -> Iterator[str]:
 
 def _action(node: Any, place: str) -> Action:
     if not isinstance(node, dict) or not isinstance(node.get("target"), str):
-        raise SpecError(f"{place}: an action has a `target`, a JSONPath")
+        raise SpecError(f"{place}: an action needs a `target`, a JSONPath")
     kinds = [each for each in KINDS if node.get(each) not in (None, False)]
     unknown = sorted(str(each) for each in node if each not in _KEYS and not str(each).startswith("x-"))
     if unknown or len(kinds) != 1:
-        says = f"it has {', '.join(unknown)}" if unknown else f"it has {kinds or 'none'}"
-        raise SpecError(f"{place}: an action is a target and one of {', '.join(KINDS)}; {says}")
+        says = f"this one has {', '.join(unknown or kinds) or 'none of them'}"
+        raise SpecError(f"{place}: an action has a target and exactly one of {', '.join(KINDS)}; {says}")
     return Action(place, node["target"], kinds[0], node[kinds[0]])
 
 

@@ -37,7 +37,7 @@ def read(source: str, headers: Mapping[str, str] | None = None) -> Schema:
 
 
 def parse(source: str, content: bytes) -> Any:
-    """Return what `content` says, as JSON if it is JSON, else as YAML with JSON's types.
+    """Return the parsed `content`: JSON, or else YAML with JSON's types.
 
     Raises:
         SpecError: it is neither.
@@ -76,7 +76,7 @@ def _fetch(url: str, headers: Mapping[str, str]) -> bytes:
     with requests.get(url, headers={**accept, **headers}, timeout=CONNECT_TIMEOUT, stream=True) as answer:
         if answer.status_code in (401, 403):
             raise SpecError(f"{url} answered {answer.status_code}: pass --header 'Authorization: Bearer ...'")
-        if answer.status_code != 200:  # noqa: PLR2004 - it is the answer that has the document
+        if answer.status_code != 200:  # noqa: PLR2004 - the only status that brings a document
             raise SpecError(f"{url} answered {answer.status_code} {answer.reason}")
         return _body(url, answer)
 

@@ -1,4 +1,4 @@
-"""Makes the new lock from a live document, the overlay and the lock before."""
+"""Makes the new lock from a live document, the overlay and the previous lock."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,13 @@ from codegen.matching import Place
 from codegen.normalise import normalise
 
 MAX_OTHERS = 20
-# What a walk through a document raises where a list stands for an object, or a number for a name.
-_NOT_WHAT_IT_SHOULD_BE = (KeyError, TypeError, AttributeError, ValueError)
+# What reading a malformed document raises: it has a list in place of an object, or a number in place of a name.
+_MALFORMED = (KeyError, TypeError, AttributeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Refreshed:
-    """The new lock, and what its reader should know."""
+    """The new lock, and notes for its reader."""
 
     document: Schema
     text: str
@@ -26,39 +26,41 @@ class Refreshed:
 
 
 def refresh(live: Schema, present: Schema, overlay_path: Path) -> Refreshed:
-    """Return the lock that `live` and the overlay make of the `present` one.
+    """Return the new lock, made from `live`, the overlay and the `present` lock.
 
     Raises:
-        SpecError: the live document, the overlay or what comes of them is not usable.
+        SpecError: the live document, the overlay or their result is not usable.
     """
     actions = overlay.read(overlay_path)
     document, notes = new_lock(live, present, actions)
     try:
         validate(document)
     except OpenAPIValidationError as error:
-        raise SpecError(f"what comes of it with {overlay_path.name} is not valid OpenAPI: {error.message}") from error
+        raise SpecError(
+            f"the result, with {overlay_path.name} applied, is not valid OpenAPI: {error.message}"
+        ) from error
     return Refreshed(document, lock.text(document), tuple(notes))
 
 
 def new_lock(live: Schema, present: Schema, actions: overlay.Overlay) -> tuple[Schema, list[str]]:
-    """Return the new lock and what was noted while it was made."""
+    """Return the new lock, and notes about it."""
     try:
         normal = normalise(live, present, actions.schema_names())
     except RecursionError as error:
         raise SpecError("the specification is nested too deeply") from error
-    except _NOT_WHAT_IT_SHOULD_BE as error:
+    except _MALFORMED as error:
         raise SpecError(f"the specification is not valid OpenAPI: {_fault(live, error)}") from error
     document = lock.arrange(actions.apply(normal.document), present, normal.document)
     return document, [*normal.notes, *_others(normal.others)]
 
 
 def _fault(live: Schema, error: Exception) -> str:
-    """Return what is wrong with a document that could not be read: small faults pass, so it is validated only now."""
+    """Return what is wrong with a document that could not be read. Small faults do no harm, so it is validated now."""
     try:
         validate(live)
     except OpenAPIValidationError as found:
         return f"{found.json_path}: {found.message:.300}"
-    except _NOT_WHAT_IT_SHOULD_BE:
+    except _MALFORMED:
         pass  # The validator stumbles too.
     return f"{type(error).__name__}: {error}"
 

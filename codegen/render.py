@@ -62,12 +62,12 @@ def _models(document: Schema, source: str) -> str:
         ]
         # A document from a URL goes the same way as the file: through standard input.
         text = _run(command, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
-    # The same to Python; but type checkers let nobody read `output["x"]` from a value that may be None.
+    # Python treats both alike, but type checkers let nobody read `output["x"]` from a value that may be None.
     return text.replace("Any | None", "Any")
 
 
 def _aliases(document: Schema) -> dict[str, str]:
-    """Return the attribute of each field that is called otherwise in Python."""
+    """Return the attribute of each field whose name is different in Python."""
     fields = {name for schema in schemas(document).values() for name in schema.get("properties", {})}
     return {name: attribute(name) for name in sorted(fields) if attribute(name) != name}
 

@@ -1,4 +1,4 @@
-"""What a schema says, whichever way it says it: 3.0 or 3.1, inline or by reference, `nullable` or `anyOf` with null."""
+"""The meaning of a schema, however it is written: 3.0 or 3.1, inline or by reference, `nullable` or with a null."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from codegen.document import Cursor, Schema, SpecError, at_pointer
 Json = Any
 
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
-# What a client checks. Other formats (uuid, email, uri) say how text looks: it stays text.
+# The formats that a client checks. Others (uuid, email, uri) describe text, which stays text.
 FORMATS = ("date-time", "date")
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 KEYWORDS: dict[str, tuple[str, ...]] = {
@@ -89,7 +89,7 @@ def shape(cursor: Cursor) -> Shape:
     """Return what the schema at `cursor` says.
 
     Raises:
-        SpecError: a reference of it cannot be followed.
+        SpecError: one of its references cannot be followed.
     """
     found = _without_repetitions(_branches(cursor, None, ()))
     branches = tuple(each for each in found if each.kind != "null")
@@ -141,7 +141,7 @@ def _referenced(cursor: Cursor, node: Schema, seen: tuple[str, ...]) -> list[Bra
 
 
 def _merged(cursor: Cursor, node: Schema, seen: tuple[str, ...]) -> tuple[Schema, str | None]:
-    """Return one schema that says what all members of `allOf` say, and the component that they are, if it is one."""
+    """Return one schema for all members of `allOf`, and the component that it is, if there is only one."""
     merged: Schema = {}
     origins: list[str] = []
     for member in [*node["allOf"], {key: value for key, value in node.items() if key != "allOf"}]:
@@ -177,7 +177,7 @@ def _united(one: Schema, other: Schema) -> Schema:
 
 
 def _kinds(node: Schema) -> list[str]:
-    """Return the JSON types of a schema, those that it implies if it names none."""
+    """Return the JSON types that a schema names, or else those that it implies."""
     values = node["enum"] if "enum" in node else [node["const"]] if "const" in node else []
     declared = node.get("type")
     if isinstance(declared, str):
@@ -257,7 +257,7 @@ def _without_repetitions(branches: Iterable[Branch]) -> list[Branch]:
 
 
 def _stated(cursor: Cursor, keyword: str) -> Json:
-    """Return what the schema itself says under `keyword`, or what it refers to says; None for nothing."""
+    """Return what the schema itself says under `keyword`, or what it refers to says; None if neither does."""
     node = cursor.node
     while isinstance(node, dict):
         if keyword in node or not isinstance(node.get("$ref"), str):

@@ -1,4 +1,4 @@
-"""Picks out of the lock what the client needs to know about its operations."""
+"""Reads from the lock what the client needs to know about its operations."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ RETRY_CLASSES = ("safe", "keyed", "none")
 
 @dataclass(frozen=True)
 class OperationSpec:
-    """One operation, as the template wants it."""
+    """One operation, as the template needs it."""
 
     operation_id: str
     summary: str
@@ -37,7 +37,7 @@ def operations(document: Schema) -> list[OperationSpec]:
     names = [each.operation_id for each in found]
     for name in names:
         if names.count(name) > 1:
-            raise SpecError(f"operationId {name} stands more than once")
+            raise SpecError(f"operationId {name} is used more than once")
     return found
 
 
@@ -47,7 +47,7 @@ def subjects(document: Schema) -> dict[str, str]:
 
 
 def warnings(document: Schema) -> list[str]:
-    """Return what is generated in a way that its reader may not expect."""
+    """Return what a reader of the generated code may not expect."""
     return [
         f"{each.operation_id} has no x-retry: it is generated without retries; give it a class in codegen/overlay.yaml"
         for each in operations(document)
@@ -61,7 +61,7 @@ def _operation(document: Schema, path: str, method: str) -> OperationSpec:
     name = node.get("operationId", "")
     if not name.isidentifier():
         raise SpecError(f"{place}: operationId {name!r} cannot name a method")
-    # Without a class nothing says that a repetition is harmless: it is never guessed.
+    # Without a class nothing says that a repetition is harmless, and that is never guessed.
     retry = node.get("x-retry", "none")
     if retry not in RETRY_CLASSES:
         raise SpecError(f"{place}: x-retry is {retry!r}, it must be one of {RETRY_CLASSES}")

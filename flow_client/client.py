@@ -637,7 +637,7 @@ class PlatformClient:
                 print(record.raise_for_status().output)
 
         The platform ends each execution after the `timeout_seconds` of its submission: 300 s unless `submit` sets
-            another limit, as above.
+        another limit, as above.
 
         Inputs are submitted lazily, only while you iterate. Leaving early, by Ctrl-C, an error or `close()`, stops the
         submitting and logs which executions are still in flight; they go on. An exception from a signal handler ends

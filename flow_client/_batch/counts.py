@@ -16,7 +16,7 @@ OutcomeT = TypeVar("OutcomeT", covariant=True)  # noqa: PLC0105 - users read it 
 
 @dataclass(frozen=True)
 class BatchCounts:
-    """How far a batch is. Every input is counted once, by the execution that stands for it.
+    """The progress of a batch. Every input is counted once, by the execution that stands for it.
 
     Attributes:
         inputs: inputs that were read.
@@ -61,7 +61,7 @@ class Batch(Generator[OutcomeT, None, None]):
 
     @property
     def counts(self) -> BatchCounts:
-        """How many executions were started, resumed and completed so far; still there when the batch has ended."""
+        """How many executions were started, resumed and completed so far; also after the batch has ended."""
         return self._counts()
 
     def send(self, value: None) -> OutcomeT:
@@ -69,10 +69,10 @@ class Batch(Generator[OutcomeT, None, None]):
         return self._outcomes.send(value)
 
     def throw(self, *error: Any) -> OutcomeT:
-        """Raise an error where the batch waits, as a generator does."""
+        """Raise an error at the point where the batch waits, as a generator does."""
         return self._outcomes.throw(*error)
 
-    if not TYPE_CHECKING:  # a type checker shall find it missing
+    if not TYPE_CHECKING:  # type checkers report it as missing
 
         def __aiter__(self) -> NoReturn:
             raise not_async("write `for` in place of `async for`")

@@ -1,4 +1,4 @@
-"""Many executions of one kind: submitted as places become free, yielded in the order of their inputs."""
+"""Many executions of one kind: submitted as there is room, yielded in the order of their inputs."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from flow_client.executions import ExecutionHandle
 
 AHEAD = 4
-"""How many times `max_in_flight` executions may be submitted and not yielded: one that takes long holds up the rest."""
+"""How many times `max_in_flight` executions may be submitted and not yet yielded: a slow one holds up the rest."""
 MOST_ATTEMPTS = 100
-"""How many executions of one input are looked through for one that has not failed."""
+"""Limit on the executions of one input that are searched for one that has not failed."""
 _FAILED = TERMINAL_STATUSES - {"completed"}
 _REUSED_KEY_STATUSES = frozenset({400, 409, 422})
 
@@ -58,21 +58,21 @@ class BatchOptions:
             if not isinstance(value, bool):
                 raise InvalidRequestError(f"{name} is {shown(value)}; it must be True or False")
         if self.retry_failed and not keys.is_given:
-            raise InvalidRequestError("retry_failed needs key=…, by which it finds what an earlier run has done")
+            raise InvalidRequestError("retry_failed needs key=…, which identifies the executions of an earlier run")
 
 
 @dataclass(eq=False)
-class _Place:
-    """An input's place in the order, the execution that stands for it, and what has come of it.
+class _Entry:
+    """An input in its place in the order, the execution that stands for it, and the outcome.
 
     Attributes:
         position: the input's number, from 0.
         item: the input.
         key: the idempotency key of the input's first execution.
-        submission: the one that is under way or was made.
+        submission: the latest one, made or under way.
         attempt: how many failed executions of earlier runs were passed over.
         handle: the execution, once it is submitted.
-        future: its record to come.
+        future: a future of its record.
         is_resumed: whether an earlier run had started it.
         outcome: the record or the error; None before there is one.
     """
@@ -91,11 +91,11 @@ class _Place:
 class FanOut:
     """One `PlatformClient.map` under way.
 
-    It submits in the caller's thread and never sleeps there but for news: an execution that has ended, or a failed
-    submission that is due again. What ends in the meantime is yielded.
+    It submits in the caller's thread, and sleeps there only until there is news: an execution has ended, or a failed
+    submission is due again. What ends in the meantime is yielded.
 
     Args:
-        inputs: the items, read one by one as places become free.
+        inputs: the items, read one by one as there is room.
         submitter: submits them.
         keys: their idempotency keys.
         options: what the caller wants.
@@ -114,9 +114,9 @@ class FanOut:
         self._keys = keys
         self._options = options
         self._progress = progress
-        self._places: deque[_Place] = deque()
-        self._unsent: list[_Place] = []
-        self._ended: queue.SimpleQueue[_Place] = queue.SimpleQueue()
+        self._entries: deque[_Entry] = deque()
+        self._unsent: list[_Entry] = []
+        self._ended: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
         self._tally: Counter[str] = Counter()
         self._unfinished = 0
         self._keys_were_used = True
@@ -142,43 +142,43 @@ class FanOut:
             yield self._next()
 
     def counts(self) -> BatchCounts:
-        """Return how far the batch is."""
+        """Return the counts so far."""
         tally = self._tally.copy()
-        for place in list(self._places):
-            tally.update(_origin(place) if place.outcome is None else ())
+        for entry in list(self._entries):
+            tally.update(_origin(entry) if entry.outcome is None else ())
         return BatchCounts(**{field.name: tally[field.name] for field in fields(BatchCounts)})
 
     def _fill(self) -> bool:
-        """Submit what may be submitted now; return whether there is anything to be yielded."""
+        """Submit what may be submitted now; return whether anything is left to yield."""
         while self._may_go_on() and self._submit_one():
             pass
-        return bool(self._places)
+        return bool(self._entries)
 
     def _may_go_on(self) -> bool:
-        # While the platform is in trouble a try may take long: what is ready goes first.
+        # While the platform is in trouble a try may take long, so what is ready goes first.
         self._take_in_ended()
-        is_ready = bool(self._places) and self._places[0].outcome is not None
+        is_ready = bool(self._entries) and self._entries[0].outcome is not None
         return not (is_ready and self._submitter.is_struggling())
 
     def _submit_one(self) -> bool:
         """Make one try if one is due; return whether there was one."""
         if self._submitter.due > time.monotonic():
             return False
-        place = self._next_unsent() or self._next_input()
-        if place is not None and place.outcome is None:
-            self._try(place)
-        return place is not None
+        entry = self._next_unsent() or self._next_input()
+        if entry is not None and entry.outcome is None:
+            self._try(entry)
+        return entry is not None
 
-    def _next_unsent(self) -> _Place | None:
-        """Return the place whose submission is due again, if one is."""
-        place = min(self._unsent, key=_due, default=None)
-        if place is None or _due(place) > time.monotonic():
+    def _next_unsent(self) -> _Entry | None:
+        """Return the entry whose submission is due again, if one is."""
+        entry = min(self._unsent, key=_due, default=None)
+        if entry is None or _due(entry) > time.monotonic():
             return None
-        self._unsent.remove(place)
-        return place
+        self._unsent.remove(entry)
+        return entry
 
-    def _next_input(self) -> _Place | None:
-        """Read the next input, if there is room for it and one is left, and return its place."""
+    def _next_input(self) -> _Entry | None:
+        """Read the next input, if there is room for it and one is left, and return its entry."""
         if not self._has_room():
             return None
         try:
@@ -191,57 +191,57 @@ class FanOut:
             # It is raised after the records before it.
             self._is_exhausted, self._broken = True, error
         else:
-            return self._take_place(item)
+            return self._add_entry(item)
         return None
 
     def _has_room(self) -> bool:
         # While nobody has answered yet, one input is enough to find out whether somebody does.
         is_alone = self._submitter.is_reached or not self._unsent
-        in_order = len(self._places) < AHEAD * self._options.max_in_flight
+        in_order = len(self._entries) < AHEAD * self._options.max_in_flight
         return not self._is_exhausted and is_alone and in_order and self._unfinished < self._options.max_in_flight
 
-    def _take_place(self, item: Any) -> _Place:
+    def _add_entry(self, item: Any) -> _Entry:
         position, key, failure = self._tally["inputs"], "", None
         try:
             key = self._keys.of_input(item, position)
         except Exception as error:
             if raised_by_signal_handler(error):
                 raise
-            # It is the item's, and raised at its place.
+            # It is the item's, and raised at its entry.
             failure = error
-        place = _Place(position, item, key, self._submitter.begin(key))
-        self._places.append(place)
+        entry = _Entry(position, item, key, self._submitter.begin(key))
+        self._entries.append(entry)
         self._tally["inputs"] += 1
         self._unfinished += 1
         if failure is not None:
-            self._settle(place, failure)
-        return place
+            self._settle(entry, failure)
+        return entry
 
-    def _try(self, place: _Place) -> None:
-        """Try to submit the place's input; then it is in flight, has failed, or is tried again later."""
+    def _try(self, entry: _Entry) -> None:
+        """Try to submit the entry's input; then it is in flight, has failed, or is tried again later."""
         try:
-            handle = self._submitter.attempt(place.item, place.submission)
+            handle = self._submitter.attempt(entry.item, entry.submission)
             if handle is None:
-                self._unsent.append(place)
+                self._unsent.append(entry)
             else:
-                self._start(place, handle)
+                self._start(entry, handle)
         except Exception as error:
             if raised_by_signal_handler(error):
                 raise
-            # It is the item's, and raised at its place.
-            self._settle(place, self._explained(place, error))
+            # It is the item's, and raised at its entry.
+            self._settle(entry, self._explained(entry, error))
 
-    def _start(self, place: _Place, handle: ExecutionHandle) -> None:
+    def _start(self, entry: _Entry, handle: ExecutionHandle) -> None:
         """Follow the execution that stands for the input now."""
-        place.handle = handle
-        key = keys.of_attempt(place.key, place.attempt)
+        entry.handle = handle
+        key = keys.of_attempt(entry.key, entry.attempt)
         self._check_key(handle, key)
-        place.is_resumed = _was_there_before(place.submission, handle)
-        if place.is_resumed and _status(handle) in _FAILED and self._may_retry(place):
-            self._try_again(place)
+        entry.is_resumed = _was_there_before(entry.submission, handle)
+        if entry.is_resumed and _status(handle) in _FAILED and self._may_retry(entry):
+            self._try_again(entry)
             return
-        place.future = handle.future(self._options.timeout)
-        place.future.add_done_callback(lambda _: self._ended.put(place))
+        entry.future = handle.future(self._options.timeout)
+        entry.future.add_done_callback(lambda _: self._ended.put(entry))
 
     def _check_key(self, handle: ExecutionHandle, key: str) -> None:
         if getattr(handle, "idempotency_key", None) == key:
@@ -249,43 +249,43 @@ class FanOut:
         self._keys_were_used = False
         if self._keys.is_given:
             raise InvalidRequestError(
-                "submit did not pass its idempotency_key on: with key=… every run would start the executions anew; "
+                "submit did not pass on its idempotency_key, so each run with key=… would start the executions again; "
                 "write it like lambda item, **key: client.submit_…(…, **key)",
                 execution_id=getattr(handle, "execution_id", None),
             )
 
-    def _try_again(self, place: _Place) -> None:
-        """Submit the input anew: its execution failed in an earlier run."""
-        place.attempt += 1
-        place.handle = place.future = None
-        place.submission = self._submitter.begin(keys.of_attempt(place.key, place.attempt))
-        self._unsent.append(place)
+    def _try_again(self, entry: _Entry) -> None:
+        """Submit the input again: its execution failed in an earlier run."""
+        entry.attempt += 1
+        entry.handle = entry.future = None
+        entry.submission = self._submitter.begin(keys.of_attempt(entry.key, entry.attempt))
+        self._unsent.append(entry)
 
     def _next(self) -> Any:
-        """Return what came of the first input; while it is under way, others take the places that become free."""
-        while self._places[0].outcome is None:
+        """Return the first input's outcome; until there is one, submit others as there is room."""
+        while self._entries[0].outcome is None:
             self._progress.show()
             self._await_news()
             self._fill()
         self._progress.show()
-        place = self._places.popleft()
-        outcome = place.outcome
+        entry = self._entries.popleft()
+        outcome = entry.outcome
         if isinstance(outcome, BaseException) and self._ends_the_batch(outcome):
-            add_note(outcome, f"This error belongs to inputs[{place.position}] of the map.")
+            add_note(outcome, f"This error belongs to inputs[{entry.position}] of the map.")
             raise outcome
-        return (place.item, outcome) if self._options.with_inputs else outcome
+        return (entry.item, outcome) if self._options.with_inputs else outcome
 
     def _ends_the_batch(self, error: BaseException) -> bool:
         is_yielded = self._options.return_exceptions and isinstance(error, Exception)
         return self._submitter.is_unreachable or not is_yielded
 
     def _await_news(self) -> None:
-        """Wait until an execution has ended, a submission may be tried, or the progress is to be shown."""
+        """Wait until an execution has ended, a submission may be tried, or it is time to show the progress."""
         with suppress(queue.Empty):
             self._take_in(self._ended.get(timeout=self._seconds_to_wait()))
 
     def _seconds_to_wait(self) -> float:
-        """Return the seconds after which to look up without news."""
+        """Return how many seconds to wait for news at most."""
         pauses = [LONGEST_SLEEP]
         if self._progress.refresh_seconds is not None:
             pauses.append(self._progress.refresh_seconds)
@@ -299,73 +299,72 @@ class FanOut:
             while True:
                 self._take_in(self._ended.get_nowait())
 
-    def _take_in(self, place: _Place) -> None:
-        """Note how a place's execution has ended, or have it run again."""
-        future = place.future
+    def _take_in(self, entry: _Entry) -> None:
+        """Note how an entry's execution has ended, or have it run again."""
+        future = entry.future
         if future is None:
             return
         outcome = future.exception() or future.result()
         if not isinstance(outcome, BaseException):
-            place.is_resumed = place.is_resumed or place.submission.is_later_than(outcome.created_at)
-            if place.is_resumed and not outcome.is_completed and self._may_retry(place):
-                self._try_again(place)
+            entry.is_resumed = entry.is_resumed or entry.submission.is_later_than(outcome.created_at)
+            if entry.is_resumed and not outcome.is_completed and self._may_retry(entry):
+                self._try_again(entry)
                 return
-        self._settle(place, outcome)
+        self._settle(entry, outcome)
 
-    def _may_retry(self, place: _Place) -> bool:
-        return self._options.retry_failed and place.attempt < MOST_ATTEMPTS and place.position < self._end
+    def _may_retry(self, entry: _Entry) -> bool:
+        return self._options.retry_failed and entry.attempt < MOST_ATTEMPTS and entry.position < self._end
 
-    def _settle(self, place: _Place, outcome: Any) -> None:
-        place.outcome = outcome
+    def _settle(self, entry: _Entry, outcome: Any) -> None:
+        entry.outcome = outcome
         self._unfinished -= 1
         is_error = isinstance(outcome, BaseException)
         kind = "errors" if is_error else "completed" if outcome.is_completed else "failed"
-        self._tally.update([kind, *_origin(place)])
+        self._tally.update([kind, *_origin(entry)])
         self._progress.note(is_completed=kind == "completed")
         if is_error and self._ends_the_batch(outcome):
             # Nothing behind it will be yielded.
             self._is_exhausted = True
-            self._end = min(self._end, place.position)
+            self._end = min(self._end, entry.position)
             self._unsent = [other for other in self._unsent if other.position < self._end]
 
-    def _explained(self, place: _Place, error: Exception) -> Exception:
-        """Return the error of a submission, and what to do about it where the platform knows its key already."""
+    def _explained(self, entry: _Entry, error: Exception) -> Exception:
+        """Return the error of a submission, with what to do if the platform has seen its key before."""
         if not self._keys.is_given or not isinstance(error, PlatformStatusError) or not _says_key_was_reused(error):
             return error
-        explained = restated(error, f"{self._keys.explain_conflict(place.item, place.position)} ({error})")
+        explained = restated(error, f"{self._keys.explain_conflict(entry.item, entry.position)} ({error})")
         explained.__cause__ = error
         return explained
 
     def _leave(self, interrupt: BaseException) -> None:
-        """Wait for nothing more, and say what is left behind."""
-        left = [place for place in self._places if place.outcome is None]
-        in_flight = [place.handle for place in left if place.handle is not None]
-        for place in left:
-            if place.future is not None:
-                place.future.cancel()
-        unanswered = sum(place.handle is None and place.submission.tries > 0 for place in left)
+        """Stop waiting, and say what is left behind."""
+        left = [entry for entry in self._entries if entry.outcome is None]
+        in_flight = [entry.handle for entry in left if entry.handle is not None]
+        for entry in left:
+            if entry.future is not None:
+                entry.future.cancel()
+        unanswered = sum(entry.handle is None and entry.submission.tries > 0 for entry in left)
         if in_flight or unanswered or not isinstance(interrupt, (Exception, GeneratorExit)):
             warn_still_running(self._what_is_left(in_flight, unanswered), interrupt)
 
     def _what_is_left(self, in_flight: list[ExecutionHandle], unanswered: int) -> str:
-        parts = [f"map was left with {len(in_flight)} executions in flight"]
+        parts = [f"{len(in_flight)} execution{'s' * (len(in_flight) != 1)} in flight"]
+        if ended := self._tally["completed"] + self._tally["failed"]:
+            parts.append(f"{ended} ended")
         if unanswered:
-            parts.append(f"and {unanswered} more may have been submitted")
-        ended = self._tally["completed"] + self._tally["failed"]
-        how_many = f"; {ended} have ended" if ended else ""
-        return f"{', '.join(parts)}; they go on: {self._how_to_resume(in_flight)}{how_many}"
+            parts.append(f"{unanswered} perhaps submitted")
+        return f"map stopped with {', '.join(parts)}; nothing was cancelled. {self._how_to_resume(in_flight)}"
 
     def _how_to_resume(self, in_flight: list[ExecutionHandle]) -> str:
-        again = f"{self._keys.how_to_resume()} and the same inputs takes up all that were submitted"
-        if self._keys.is_given:
-            return again
         ids = f"take them up with client.execution(): {', '.join(handle.execution_id for handle in in_flight)}"
-        ways = [ids] if in_flight else []
-        return "; or ".join([*ways, again] if self._keys_were_used else ways) or "nothing is left to be taken up"
+        ways = [ids] if in_flight and not self._keys.is_given else []
+        if self._keys_were_used:
+            ways.append(f"{self._keys.how_to_resume()} and the same inputs")
+        return f"To get the records, {'; or '.join(ways)}" if ways else "There are no records to get"
 
 
-def _due(place: _Place) -> float:
-    return place.submission.due
+def _due(entry: _Entry) -> float:
+    return entry.submission.due
 
 
 def _status(handle: ExecutionHandle) -> str:
@@ -379,13 +378,13 @@ def _was_there_before(submission: Submission, handle: ExecutionHandle) -> bool:
     return submission.is_replayed or has_ended
 
 
-def _origin(place: _Place) -> list[str]:
-    """Return the counts that the execution of a place belongs to."""
-    if place.handle is None:
+def _origin(entry: _Entry) -> list[str]:
+    """Return the counts that the execution of an entry belongs to."""
+    if entry.handle is None:
         return []
-    if place.is_resumed:
+    if entry.is_resumed:
         return ["resumed"]
-    return ["started", "retried"] if place.attempt else ["started"]
+    return ["started", "retried"] if entry.attempt else ["started"]
 
 
 def _says_key_was_reused(error: PlatformStatusError) -> bool:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     BatchKey = str | Callable[[Any], str]
 
 REMEMBERED = 1_000_000
-"""How many inputs' keys are kept to find one that comes twice: about 100 MiB, however many inputs follow."""
+"""How many inputs' keys are kept to detect repeated ones: about 100 MiB, however many inputs follow."""
 
 
 class BatchKeys:
     """Derives an idempotency key for each input: from the batch's key and the input's position, or from the input.
 
     Args:
-        key: the batch's key, a function of an input, or None: the batch has a key that nobody else has.
+        key: the batch's key, a function of an input, or None for a random key.
 
     Raises:
         InvalidRequestError: the key is not valid.
@@ -31,7 +31,7 @@ class BatchKeys:
 
     def __init__(self, key: BatchKey | None) -> None:
         if not (key is None or callable(key) or (isinstance(key, str) and key)):
-            raise InvalidRequestError(f"key is {shown(key)}; it must be a string that is not empty, or a function")
+            raise InvalidRequestError(f"key is {shown(key)}; it must be a non-empty string or a function")
         self.is_given = key is not None
         self._key: BatchKey = str(uuid.uuid4()) if key is None else key
         self._positions: OrderedDict[int, int] = OrderedDict()
@@ -48,31 +48,31 @@ class BatchKeys:
         if not isinstance(value, str) or not value:
             place = f"inputs[{position}]"
             raise InvalidRequestError(
-                f"the key function returned {shown(value)} for {place}; it must return a string that is not empty"
+                f"the key function returned {shown(value)} for {place}; it must return a non-empty string"
             )
         digest = _digest(value)
         self._check_new(digest, value, position)
         return digest
 
     def how_to_resume(self) -> str:
-        """Say how the batch is run again so that it takes up what this run has started."""
+        """Say how to run the batch again so that it takes up what this run has started."""
         return (
-            f"map again with key={self._key!r}"
+            f"call map again with key={self._key!r}"
             if isinstance(self._key, str)
-            else "map again with the same key function"
+            else "call map again with the same key function"
         )
 
     def explain_conflict(self, item: Any, position: int) -> str:
         """Say what it means that the platform knows the input's idempotency key from another request."""
         if isinstance(self._key, str):
             return (
-                f"inputs[{position}] is not what an earlier run with key={shown(self._key)} submitted at this place. "
+                f"inputs[{position}] is not what an earlier run with key={shown(self._key)} submitted there. "
                 "Inputs were added, removed or reordered, or an argument of the submission was changed: "
                 "use another key, or a function of the input (key=lambda item: …), which does not depend on positions"
             )
         return (
             f"inputs[{position}] is not what an earlier run submitted under its key {shown(self._key(item))}. "
-            "The input or an argument of the submission was changed: have the key function return another key for it"
+            "The input or an argument of the submission was changed: let the key function return another key for it"
         )
 
     def _check_new(self, digest: str, value: str, position: int) -> None:
@@ -88,7 +88,7 @@ class BatchKeys:
 
 
 def of_attempt(idempotency_key: str, number: int) -> str:
-    """Return the key of an input's further attempt: number 0 is the first, which has the input's own key."""
+    """Return the key of one attempt of an input: number 0, the first, has the input's own key."""
     return f"{idempotency_key}-r{number}" if number else idempotency_key
 
 

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_PAUSE = 60.0
-"""Seconds for which a `Retry-After` is obeyed. The platform may be back sooner than it thought."""
+"""Limit in seconds on a `Retry-After` that is obeyed: the platform may be back sooner than it expected."""
 
 
 class Outage:
-    """Says when the next submission may be tried: at once, or later and later while the platform takes none.
+    """Says when the next submission may be tried: at once, or after growing pauses while the platform accepts none.
 
     Args:
-        patience: seconds after which submissions are given up; one is tried at that very moment.
-        clock: seconds that only grow.
-        uniform: the random numbers.
+        patience: seconds after which submissions are given up, after one last try at that moment.
+        clock: a monotonic clock, in seconds.
+        uniform: draws a random number between two.
 
     Attributes:
         failures: how many submissions have failed in a row.
@@ -59,6 +59,8 @@ class Outage:
         """Note that the platform has answered: the outage is over."""
         if self.failures:
             seconds = self._clock() - self.since
-            logger.info("map: submissions are answered again, after %.1f s and %d failures", seconds, self.failures)
+            logger.info(
+                "map: the platform answers submissions again, after %.1f s and %d failures", seconds, self.failures
+            )
         self.failures = 0
         self.due = 0.0

@@ -17,10 +17,10 @@ REFRESH_SECONDS = 1.0
 
 
 class Progress:
-    """Follows the executions of a batch. This one says nothing.
+    """Follows the executions of a batch. This one shows nothing.
 
     Attributes:
-        refresh_seconds: the seconds after which `show` is to be called again, None for no need.
+        refresh_seconds: seconds after which `show` must be called again; None if it need not be.
     """
 
     refresh_seconds: float | None = None
@@ -41,7 +41,7 @@ class Progress:
 class _Bar(Progress):
     """A bar of what has ended, yielded or not, drawn by the thread that reads the records.
 
-    A thread beside it would draw into the caller's own output, and notebooks take no drawing from one.
+    A thread of its own would draw into the caller's output, and a notebook would not show it.
     """
 
     refresh_seconds = REFRESH_SECONDS
@@ -64,11 +64,11 @@ class _Bar(Progress):
         if ended:
             self._bar.update(ended)
         elif time.monotonic() >= self._due:
-            self._bar.refresh()  # its clock goes on
+            self._bar.refresh()  # keeps its clock running
             self._due = time.monotonic() + REFRESH_SECONDS
 
     def __enter__(self) -> Self:
-        # By default tqdm learns how often to draw from the pace so far, and executions keep no pace.
+        # By default tqdm learns from the pace so far how often to draw, and executions have no steady pace.
         self._bar = self._bars(total=self._total, miniters=1)
         self._due = time.monotonic() + REFRESH_SECONDS
         return self
@@ -78,7 +78,7 @@ class _Bar(Progress):
 
 
 def progress_of(inputs: Iterable[Any], wanted: bool) -> Progress:  # noqa: FBT001 - it is the caller's argument
-    """Return a bar, a silent one where nobody would see it, or if none is wanted.
+    """Return a bar, or a silent `Progress` if none is wanted or nobody would see it.
 
     Raises:
         InvalidRequestError: `wanted` is neither True nor False.

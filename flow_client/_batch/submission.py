@@ -19,7 +19,7 @@ ReplyT = TypeVar("ReplyT")
 ResultT = TypeVar("ResultT")
 
 FIRST_TRY = 30.0
-"""Seconds that the first try has for its answer, within the client's `timeout`; each further one has twice as many."""
+"""Seconds until the first try must be answered, within the client's `timeout`; each further try has twice as many."""
 CLOCK_TOLERANCE = timedelta(seconds=10)
 """How far the clock that dates the platform's answers may be from the one that dates its records."""
 _REPLAYED = ("Idempotent-Replayed", "Idempotency-Replayed")
@@ -30,16 +30,16 @@ _current: ContextVar[Submission | None] = ContextVar("flow_client_submission", d
 class Submission:
     """The submission of one input, over all of its tries.
 
-    The first submit that a try makes belongs to it. That one makes a single attempt, because the batch repeats it, and
-    its key stays what it was in the first try, whoever chose it: however often it is sent, it starts one execution.
+    The first submit call that a try makes belongs to it. That call makes a single attempt, because the batch repeats
+    it, and keeps the key of the first try, whoever chose that: however often it is sent, it starts one execution.
 
     Args:
         idempotency_key: the key that the batch chose.
-        is_implied: use that key for a submit that is given none.
+        is_implied: use that key for a submit call that is given none.
 
     Attributes:
         idempotency_key: the key under which it is sent.
-        tries: how many tries were begun.
+        tries: how many tries have begun.
         failing_since: when the first of them failed, infinity if none has.
         due: when it is to be tried again.
     """
@@ -110,7 +110,7 @@ class Submission:
 
 
 def send(call: Callable[..., ReplyT], idempotency_key: str | None, timeout: float) -> ReplyT:
-    """Make a submit's `call`: with the client's own limits, or as the batch wants it that this thread works for."""
+    """Make a submit's `call`, with the client's own limits or those of the batch that this thread works for."""
     submission = _current.get()
     if submission is None:
         return call(idempotency_key=idempotency_key)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Submitter:
-    """Calls the batch's `submit`, and again later where that can help.
+    """Calls the batch's `submit`, and calls it again later where that can help.
 
     Args:
         submit: `submit(item)` or `submit(item, idempotency_key=…)`; returns the item's handle.
@@ -35,7 +35,7 @@ class Submitter:
         first_attempts: how often the platform is tried before it has answered for the first time.
 
     Attributes:
-        is_reached: whether the platform has answered this batch, be it with an error.
+        is_reached: whether the platform has answered this batch, even with an error.
         is_unreachable: whether the batch ends because nobody answers.
     """
 
@@ -60,7 +60,7 @@ class Submitter:
         return self._outage.due
 
     def begin(self, idempotency_key: str) -> Submission:
-        """Return a submission under that key, which nobody has tried yet."""
+        """Return a new submission under that key."""
         return Submission(idempotency_key, is_implied=not self._passes_keys)
 
     def is_struggling(self) -> bool:
@@ -74,7 +74,7 @@ class Submitter:
             Its handle; None if it is to be tried again, at `submission.due`.
 
         Raises:
-            Exception: what `submit` raised, and there is no point in trying again.
+            Exception: what `submit` raised, if there is no point in trying again.
         """
         options = {"idempotency_key": submission.idempotency_key} if self._passes_keys else {}
         try:
@@ -112,7 +112,7 @@ class Submitter:
     def _announce(self, submission: Submission, error: PlatformClientError) -> None:
         is_news = self._outage.failures == 1 and submission.tries == 1
         say = logger.warning if is_news else logger.debug
-        say("map: a submission failed; it is tried again, for up to %g s: %s", self._patience, error)
+        say("map: a submission failed and is retried for up to %g s: %s", self._patience, error)
 
     def _note_answer(self) -> None:
         self.is_reached = True
@@ -147,4 +147,4 @@ def _checked(handle: ExecutionHandle) -> ExecutionHandle:
     if callable(getattr(handle, "future", None)):
         return handle
     kind = type(handle).__name__
-    raise InvalidRequestError(f"submit returned {kind}; it must return a handle, as client.submit_… do")
+    raise InvalidRequestError(f"submit returned {kind}; it must return a handle, as client.submit_… does")

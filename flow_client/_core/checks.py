@@ -1,4 +1,4 @@
-"""Checks of arguments, each of them in one place: what is wrong, with which value, and what to do."""
+"""Checks of arguments. Their errors say what is wrong, with which value, and what to do."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from flow_client.errors import PlatformClientError
 
 LONGEST_SECONDS = float(min(10**9, threading.TIMEOUT_MAX // 4))
-"""The longest duration that can be asked for, 31 years. Locks, sleeps and timers take it, and the sum of a few."""
+"""The longest allowed duration, 31 years: locks, sleeps and timers accept it, and the sum of a few."""
 HIGHEST_RATE = 1e6
-"""The highest rate that can be asked for, in times a second."""
+"""The highest allowed rate, in times per second."""
 
 _LONGEST_SHOWN = 200
 
@@ -26,10 +26,10 @@ def seconds(
     """Return `value`, a duration; raise `error` unless it is a number of seconds that can be waited for.
 
     Args:
-        value: any real number, numpy's too. A whole number stays one: it may be sent as JSON.
+        value: any real number, numpy's too. A whole number stays an int: it may be sent as JSON.
         name: what the message calls it.
         error: the class of the error.
-        zero: whether 0 makes sense.
+        zero: whether 0 is allowed.
     """
     # NaN is neither above nor below anything.
     is_number = isinstance(value, Real) and not isinstance(value, bool)
@@ -61,7 +61,7 @@ def whole_number(value: object, name: str, error: type[PlatformClientError] = Co
 
 
 def rate(value: Any, name: str) -> float:
-    """Return `value`, a number of times a second; raise `ConfigurationError` unless it is a usable one."""
+    """Return `value`, a rate in times per second; raise `ConfigurationError` unless it is usable."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if is_number and 1 / LONGEST_SECONDS <= value <= HIGHEST_RATE:
         return float(value)
@@ -84,7 +84,7 @@ def identifier(value: object, name: str, error: type[PlatformClientError] = Conf
 
 
 def shown(value: object) -> str:
-    """Return `value` for a message. Its text may be long, or, of a huge integer, refused by Python."""
+    """Return the text of `value` for a message; it may be long, and Python refuses to write huge integers."""
     try:
         text = repr(value)
     except ValueError:

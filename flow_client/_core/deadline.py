@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Deadline:
-    """A point in time, `seconds` from now on a monotonic clock."""
+    """A point in time, `seconds` after its creation, on a monotonic clock."""
 
     __slots__ = ("_clock", "_start", "seconds")
 

@@ -102,7 +102,7 @@ def _report_losses(things: Iterable[Closable]) -> None:
 def _after_fork_in_child() -> None:
     for thing in list(_fork_aware):
         thing.after_fork_in_child()
-    never_finalise(list(_open))  # to close them is the parent's business
+    never_finalise(list(_open))  # closing them is the parent's business
     _open.clear()
 
 

@@ -23,7 +23,7 @@ def add_note(error: BaseException, note: str) -> None:
 
 
 def say_at_exit(message: str) -> None:
-    """Log an ERROR, or write it to standard error if the application has set up no logging: nobody asks any more."""
+    """Log an ERROR, or write it to standard error if logging is not set up: no later call can report it."""
     if _is_set_up():
         logger.error("%s", message)
     elif sys.stderr is not None:

@@ -18,13 +18,13 @@ _INTERNAL = sys.stdlib_module_names | {"flow_client", "requests", "urllib3", "te
 
 
 def interruption(error: BaseException, handled_before: BaseException | None) -> BaseException | None:
-    """Return what a signal handler raised, whether it is `error` itself or what a library wrapped in `error`.
+    """Return the exception that a signal handler raised, be it `error` itself or one that a library wrapped in it.
 
     The type does not tell: many handlers raise `TimeoutError`, as sockets do.
 
     Args:
-        error: what came out of the libraries.
-        handled_before: the exception that the caller was already handling, which `error` has as its context too.
+        error: what a library raised.
+        handled_before: the exception that the caller was already handling; it is in `error`'s context too.
     """
     for each in _chain(error, handled_before):
         if not isinstance(each, Exception) or (not _is_wrapper(each) and raised_by_signal_handler(each)):
@@ -38,10 +38,10 @@ def raised_by_signal_handler(error: BaseException) -> bool:
 
 
 def trim_traceback(error: BaseException) -> None:
-    """Cut what is between the frame that caught `error` and the first one that is neither ours nor a library's.
+    """Remove the frames between the one that caught `error` and the first that is neither ours nor a library's.
 
-    Without such a frame all behind the first is cut from an error that speaks for itself. Any other one is a bug: it
-    keeps its frames.
+    If there is none of those, an error that speaks for itself keeps only the first frame. Any other error is a bug, and
+    keeps all frames.
     """
     caught = error.__traceback__
     frames = caught.tb_next if caught else None
@@ -65,7 +65,7 @@ def _chain(error: BaseException | None, end: BaseException | None) -> Iterator[B
 
 
 def _is_wrapper(error: BaseException) -> bool:
-    """Return whether it is an exception of a library's own: urllib3 gives its own the frames of what they wrap."""
+    """Return whether it is a library's own exception: urllib3's have the frames of what they wrap."""
     return type(error).__module__.partition(".")[0] in ("requests", "urllib3")
 
 

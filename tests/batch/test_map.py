@@ -37,7 +37,7 @@ def test_records_come_in_the_order_of_their_inputs(client, submit, executions):
     assert executions.most_unfinished <= 5
 
 
-def test_nothing_is_submitted_before_a_record_is_asked_for_and_an_endless_input_is_read_as_places_become_free(
+def test_nothing_is_submitted_before_a_record_is_asked_for_and_an_endless_input_is_read_as_there_is_room(
     client, submit, executions
 ):
     records = client.map(submit, numbers(itertools.count()), max_in_flight=3)
@@ -130,7 +130,7 @@ def test_a_submit_that_keeps_the_key_to_itself_is_found_out_at_the_first_input(c
     def forgetful(item, **_key):
         return client.submit_code_block_execution("cb-1", item, ring_id="r-1")
 
-    with pytest.raises(flow_client.InvalidRequestError, match="did not pass its idempotency_key on"):
+    with pytest.raises(flow_client.InvalidRequestError, match="did not pass on its idempotency_key"):
         list(client.map(forgetful, numbers(10), key="nightly"))
     assert len(executions.submissions) == 1
 
@@ -144,7 +144,7 @@ def test_what_is_left_in_flight_is_logged_in_one_line(client, submit, executions
     with caplog.at_level(logging.WARNING), suppress(KeyboardInterrupt):
         leave()
     (line,) = caplog.messages
-    assert "in flight; they go on" in line
+    assert "nothing was cancelled" in line
     assert taken_up in line
     submitted = len(executions.submissions)
     time.sleep(0.3)
@@ -159,7 +159,10 @@ def test_what_is_left_in_flight_stands_under_the_traceback(client, submit, execu
     with pytest.raises(KeyboardInterrupt) as caught:
         records.throw(KeyboardInterrupt)
     (note,) = caught.value.__notes__
-    assert "3 executions in flight; they go on: map again with key='nightly'" in note
+    assert (
+        "3 executions in flight, 1 ended; nothing was cancelled. To get the records, call map again with key='nightly'"
+        in note
+    )
 
 
 def test_a_map_that_was_read_to_its_end_logs_nothing(client, submit, executions, caplog):

@@ -193,7 +193,7 @@ def test_ctrl_c_closes_the_bar_before_anything_else_is_said(http_server, statuse
         assert script.wait(timeout=SECONDS) == -signal.SIGINT
     bar, _, rest = terminal.end().partition("\r\n")
     assert "| 2/3 [" in bar.rpartition("\r")[2]
-    assert rest.startswith("map was left with 1 executions in flight")
+    assert rest.startswith("map stopped with 1 execution in flight")
 
 
 def test_without_tqdm_a_bar_is_refused_before_anything_is_submitted(http_server, statuses):

@@ -75,7 +75,7 @@ def test_what_a_signal_handler_raises_ends_the_map_at_once(client, alarm, moment
         list(batch)
     assert time.monotonic() - started < 15
     (note,) = caught.value.__notes__
-    assert note.startswith("map was left with 2 executions in flight")
+    assert note.startswith("map stopped with 2 executions in flight")
     assert batch.counts.errors == 0
 
 
@@ -94,7 +94,7 @@ def test_an_alarm_that_interrupts_the_request_ends_the_map(client, alarm, http_s
     submit = partial(client.submit_code_block_execution, "c-1", ring_id="r-1")
     with pytest.raises(SoftTimeLimit) as caught:
         list(client.map(submit, ({"number": number} for number in range(2)), key="k", return_exceptions=True))
-    assert "1 executions in flight, and 1 more may have been submitted" in caught.value.__notes__[0]
+    assert "1 execution in flight, 1 perhaps submitted" in caught.value.__notes__[0]
 
 
 def test_an_alarm_that_submit_itself_turns_into_an_error_is_the_inputs(client, alarm):

@@ -74,13 +74,13 @@ REFUSED = {
 - target: $.components.schemas.Record
   update: {type: object}
 """,
-        "overlay.yaml:4: $.components.schemas.Record: the document says this already; remove the action",
+        "overlay.yaml:4: $.components.schemas.Record: the document already says this; remove the action",
     ),
     "a target that is no JSONPath": ("- {target: '$.paths[', update: {a: 1}}\n", "is not a JSONPath"),
     "two things at once": ("- {target: $.paths, update: {a: 1}, remove: true}\n", "one of update, remove, copy"),
-    "nothing to do": ("- {target: $.paths}\n", "one of update, remove, copy; it has none"),
-    "a word that overlays do not have": ("- {target: $.paths, updat: {a: 1}}\n", "it has updat"),
-    "no target": ("- {update: {a: 1}}\n", "an action has a `target`"),
+    "nothing to do": ("- {target: $.paths}\n", "one of update, remove, copy; this one has none of them"),
+    "a word that overlays do not have": ("- {target: $.paths, updat: {a: 1}}\n", "this one has updat"),
+    "no target": ("- {update: {a: 1}}\n", "an action needs a `target`"),
     "a copy of nothing": ("- {target: $.paths, copy: $.nothing}\n", "$.nothing matches nothing"),
     "a copy of several": ("- {target: $.components, copy: $.paths.*}\n", "copy takes one node; $.paths.* matches 2"),
 }

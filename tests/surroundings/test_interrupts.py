@@ -76,7 +76,7 @@ def test_ctrl_c_in_a_map_says_what_is_in_flight(programs, server):
     assert server.wait_for("running-2", 3)
     lines, _, seconds = interrupted(program)
     (line,) = lines
-    assert line.startswith("map was left with 2 executions in flight; they go on")
+    assert line.startswith("map stopped with 2 executions in flight; nothing was cancelled")
     assert line.endswith("client.execution(): running-1, running-2")
     assert seconds < 10
 
