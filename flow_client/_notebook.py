@@ -9,14 +9,10 @@ from __future__ import annotations
 import html
 import json
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from flow_client._api.base import RecordMethods
-    from flow_client.errors import PlatformClientError
-    from flow_client.executions import ExecutionHandle
 
 GREEN, RED, GREY, BLUE = "#1a7f37", "#cf222e", "#6e7781", "#0969da"
 """Colours that white text can be read on, and that stand out from a white and from a black page."""
@@ -39,7 +35,7 @@ _BADGE = (
     '<span style="background:{colour};color:#fff;border-radius:1em;padding:.1em .7em;font-size:.85em">{text}</span>'
 )
 _NAME = '<span style="opacity:.7">{text}</span>'
-# One that does not fit into the line goes on in the next as a whole.
+# One that does not fit into the line moves to the next as a whole.
 _FACT = '<span style="display:inline-block;margin-right:1em">{name} {value}</span>'
 _PRE = (
     '<pre style="white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;max-height:24em;overflow:auto;'
@@ -49,7 +45,24 @@ _FOLDED = '<details{open}><summary style="cursor:pointer">{name}</summary>{conte
 _MESSAGE = '<div style="white-space:pre-wrap;overflow-wrap:anywhere">{text}</div>'
 
 
-def handle_card(handle: ExecutionHandle, status: str | None, seen: str) -> str:
+class Handle(Protocol):
+    """What is shown of a handle; further facts if it has them."""
+
+    @property
+    def execution_id(self) -> str: ...
+
+
+class Record(Handle, Protocol):
+    """What is shown of a record; further fields if it has them."""
+
+    status: str
+    error: Any
+
+    @property
+    def model_extra(self) -> dict[str, Any] | None: ...
+
+
+def handle_card(handle: Handle, status: str | None, seen: str) -> str:
     """Return what a handle knows by itself; `seen` says where its `status` comes from."""
     names = ("idempotency_key", "workspace_id", "base_url")
     known = {name: getattr(handle, name) for name in names if getattr(handle, name) is not None}
@@ -60,7 +73,7 @@ def handle_card(handle: ExecutionHandle, status: str | None, seen: str) -> str:
     )
 
 
-def record_card(record: RecordMethods) -> str:
+def record_card(record: Record) -> str:
     """Return the record's status, times and values."""
     values = {name: getattr(record, name, None) for name in ("usage", "messages", "state", "metrics")}
     values["further fields"] = record.model_extra or None
@@ -74,7 +87,7 @@ def record_card(record: RecordMethods) -> str:
     )
 
 
-def error_card(error: PlatformClientError) -> str:
+def error_card(error: Exception) -> str:
     """Return what the error says and knows, and its record if it has one."""
     known = {name: value for name, value in vars(error).items() if value is not None and not name.startswith("_")}
     record = known.pop("record", None)
@@ -108,7 +121,7 @@ def _colour(status: str | None) -> str:
     return GREY if status is None else COLOURS.get(status.lower(), BLUE)
 
 
-def _times(record: RecordMethods) -> list[str]:
+def _times(record: Record) -> list[str]:
     """Return how long the execution waited and ran, as far as it is known, and when that was."""
     created, started, finished = (_time(record, name) for name in ("created_at", "started_at", "finished_at"))
     facts = [
@@ -127,8 +140,8 @@ def _times(record: RecordMethods) -> list[str]:
     return facts
 
 
-def _time(record: RecordMethods, name: str) -> datetime | None:
-    """Return one of the record's times, in UTC if it does not say where; None for one that stands for no time."""
+def _time(record: Record, name: str) -> datetime | None:
+    """Return one of the record's times, in UTC if it has no zone; None if it is missing or stands for no time."""
     value = getattr(record, name, None)
     if not isinstance(value, datetime) or value.year <= 1:
         return None
@@ -163,7 +176,7 @@ def _value(name: str, value: Any, *, is_open: bool) -> str:
 
 
 def _text(value: Any, limit: int, indent: int | None = None) -> str:
-    """Return text as it is and anything else as JSON, a bit more than the limit at the most."""
+    """Return text as it is and anything else as JSON, at most a little beyond the limit."""
     if isinstance(value, bytes):
         return value[: limit + 1].decode(errors="replace")
     if isinstance(value, str):
@@ -207,7 +220,7 @@ def _fact(name: str, value: str) -> str:
 
 
 def _escaped(value: Any, limit: int = LONGEST_MESSAGE) -> str:
-    """Return the value's text, cut at the limit, that no browser takes for anything but text."""
+    """Return the value's text, cut at the limit and escaped."""
     text = str(value)  # of a secret, that is a mask
     if len(text) > limit:
         text = f"{text[:limit]} … (cut after {limit:,} characters)"
