@@ -15,7 +15,7 @@ from flow_client._api.operation import Operation
 from flow_client.local.api import problems
 from flow_client.local.api.auth import Authentication
 from flow_client.local.api.engine import Engine
-from flow_client.local.api.submission import Submission
+from flow_client.local.api.submission import Accepted, Submission
 from flow_client.local.identifiers import ID_PATTERN, PATTERNS
 from flow_client.local.manifest import Manifest
 from flow_client.local.settings import ServiceSettings
@@ -135,24 +135,23 @@ class Api:
     async def _submit(
         self, kind: str, component_id: str, body: SubmitRequest, input_data: dict[str, Any], caller: Caller
     ) -> Response:
-        self._require(kind, component_id)
         if body.ring_id != self._settings.ring_id:
             message = f"is {body.ring_id!r}, which has no runner; this platform's ring is {self._settings.ring_id!r}"
             raise problems.invalid(("body", "ring_id"), message)
         if body.timeout_seconds > MAX_TIMEOUT:
             message = f"is {body.timeout_seconds:g}; the maximum is {MAX_TIMEOUT:g} seconds"
             raise problems.invalid(("body", "timeout_seconds"), message)
-        submission = caller.submission(
-            kind=kind,
-            component_id=component_id,
+        accepted = await self._start(
+            kind,
+            component_id,
+            body,
+            caller,
             ring_id=body.ring_id,
             timeout_seconds=body.timeout_seconds,
             lifecycle_event=body.lifecycle_event,
             input_data=input_data,
             config=body.config,
-            body=body.model_dump(),
         )
-        accepted = await self._engine.submit(submission)
         answer = {"execution_id": accepted.record.execution_id, "status": accepted.record.status}
         return _json(answer, 202, {"Idempotent-Replayed": "true"} if accepted.is_replay else None)
 
@@ -163,18 +162,17 @@ class Api:
         body: models.AgentCallRequest | models.TransformCallRequest,
         caller: Caller,
     ) -> dict[str, Any]:
-        self._require(kind, component_id)
-        submission = caller.submission(
-            kind=kind,
-            component_id=component_id,
+        accepted = await self._start(
+            kind,
+            component_id,
+            body,
+            caller,
             ring_id=self._settings.ring_id,
             timeout_seconds=INLINE_TIMEOUT,
             lifecycle_event=f"{kind}_run",
             input_data=body.input_data,
             config={},
-            body=body.model_dump(),
         )
-        accepted = await self._engine.submit(submission)
         record = await self._engine.wait_for_end(accepted.record, INLINE_TIMEOUT + _INLINE_MARGIN)
         result = await self._engine.describe(record)
         if record.status == "completed":
@@ -184,16 +182,19 @@ class Api:
         detail = {"message": message, "execution_id": record.execution_id, "error": result["error"]}
         raise HTTPException(422, detail)
 
+    async def _start(self, kind: str, component_id: str, body: BaseModel, caller: Caller, **terms: Any) -> Accepted:
+        """Submit a request to run a component, if there is that component."""
+        if self._manifest.find(kind, component_id) is None:
+            raise HTTPException(404, f"There is no {kind} {component_id!r} in {self._manifest.path.name}.")
+        submission = caller.submission(kind=kind, component_id=component_id, body=body.model_dump(), **terms)
+        return await self._engine.submit(submission)
+
     async def _record(self, execution_id: str, request: Request) -> Record:
         claims = request.state.claims
         record = await self._engine.find(execution_id)
         if record is None or (record.org_id, record.workspace_id) != (claims.org_id, claims.workspace_id):
             raise HTTPException(404, f"There is no execution {execution_id!r}.")
         return record
-
-    def _require(self, kind: str, component_id: str) -> None:
-        if self._manifest.find(kind, component_id) is None:
-            raise HTTPException(404, f"There is no {kind} {component_id!r} in {self._manifest.path.name}.")
 
     def _skills(self, service_id: str, version: str | None) -> Response:
         service = self._manifest.find_service(service_id, version)
