@@ -271,7 +271,7 @@ class NatsBridge:
             ClientClosedError: the bridge is closed.
         """
         token = payloads.subject_token(execution_id)
-        first = payloads.check_sequence(from_sequence)
+        first = whole_number(from_sequence, "from_sequence", InvalidRequestError)
         if until is None:
             return EventStream(EventReader(self._runtime.connection, token, first), self._run)
         reader = LiveReader(self._runtime.connection, token, first)

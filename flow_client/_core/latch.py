@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.interruptible import LONGEST_SLEEP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Latch:
@@ -37,18 +41,22 @@ class Latch:
             while True:
                 self._waiting.pop().release()
 
-    def wait(self, timeout: float | None) -> bool:
-        """Wait until it opens, for `timeout` seconds at most (None: no limit); return whether it is open."""
+    def wait(self, timeout: float | None, is_settled: Callable[[], bool] | None = None) -> bool:
+        """Wait until it opens, for `timeout` seconds at most (None: no limit); return whether it is open.
+
+        `is_settled` ends the wait too. It is asked now and again: an interrupt may keep a thread that has settled
+        something from opening the latch.
+        """
         mine = threading.Lock()
         mine.acquire()
         self._waiting.add(mine)
         try:
-            self._sleep(mine, Deadline(math.inf if timeout is None else timeout))
+            self._sleep(mine, Deadline(math.inf if timeout is None else timeout), is_settled)
         finally:
             self._waiting.discard(mine)
         return self._is_open
 
-    def _sleep(self, mine: threading.Lock, deadline: Deadline) -> None:
+    def _sleep(self, mine: threading.Lock, deadline: Deadline, is_settled: Callable[[], bool] | None) -> None:
         # Checked again: if it was opened before the lock was added, nobody releases the lock.
-        while not self._is_open and (left := deadline.remaining()) > 0:
+        while not (self._is_open or (is_settled and is_settled())) and (left := deadline.remaining()) > 0:
             mine.acquire(timeout=min(left, LONGEST_SLEEP))

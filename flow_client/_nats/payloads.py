@@ -10,7 +10,6 @@ from uuid import UUID
 from flow_client._api._generated import operations
 from flow_client._api.base import TERMINAL_STATUSES
 from flow_client._core import jsontext
-from flow_client._core.checks import whole_number
 from flow_client.errors import InvalidRequestError
 
 _EXECUTION_ID = next(p for p in operations.GET_EXECUTION_STATUS.path_parameters if p.name == "execution_id")
@@ -37,11 +36,6 @@ def subject_token(execution_id: object) -> str:
     if isinstance(execution_id, (str, UUID)):
         return _EXECUTION_ID.check(execution_id)
     raise InvalidRequestError(f"execution_id is {execution_id!r}; it must be a UUID or a string")
-
-
-def check_sequence(number: object) -> int:
-    """Return the `from_sequence` of a caller; raise `InvalidRequestError` if it is not valid."""
-    return whole_number(number, "from_sequence", InvalidRequestError)
 
 
 def output(

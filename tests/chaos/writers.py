@@ -98,8 +98,8 @@ class BridgeWriter:
     def _noting_errors(self):
         try:
             yield
-        except PlatformClientError as exc:
-            self.accepted.errors.append(f"{type(exc).__name__}: {exc}")
+        except PlatformClientError as error:
+            self.accepted.errors.append(f"{type(error).__name__}: {error}")
 
 
 class RawWriter:

@@ -26,3 +26,11 @@ def test_a_wait_ends_when_its_time_is_over_or_the_latch_opens():
     threading.Timer(0.05, latch.open).start()
     assert latch.wait(None)
     assert latch.wait(0)
+
+
+def test_a_wait_for_what_is_settled_ends_although_nobody_opens_the_latch():
+    latch = Latch()
+    settled = threading.Event()
+    threading.Timer(0.05, settled.set).start()
+    assert not latch.wait(60, settled.is_set)
+    assert settled.is_set()

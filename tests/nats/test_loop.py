@@ -125,8 +125,8 @@ def test_stop_ends_the_calls_of_other_threads(loop_thread):
     def call():
         try:
             loop_thread.run(_sleep, 60, cancelled, timeout=60)
-        except ClientClosedError as exc:
-            errors.append(exc)
+        except ClientClosedError as error:
+            errors.append(error)
 
     caller = threading.Thread(target=call)
     caller.start()
@@ -309,8 +309,8 @@ async def nothing():
 resource.setrlimit(resource.RLIMIT_AS, (0, resource.getrlimit(resource.RLIMIT_AS)[1]))
 try:
     LoopThread().run(nothing, timeout=5)
-except BridgeError as exc:
-    assert "--enable-threads" in str(exc), exc
+except BridgeError as error:
+    assert "--enable-threads" in str(error), error
     print("refused")
 """
 
