@@ -16,6 +16,7 @@ from flow_client._batch.progress import progress_of
 from flow_client._batch.submitter import Submitter
 from flow_client._core.checks import identifier, optional_seconds, seconds, version_text
 from flow_client._core.log import logger
+from flow_client._core.profile import read_profile
 from flow_client._core.synchronous import not_async
 from flow_client._http.retry import Retrier
 from flow_client._http.session import HttpSession
@@ -103,12 +104,18 @@ class PlatformClient:
         max_answer_bytes: int = configuration.DEFAULT_MAX_ANSWER_BYTES,
         max_polls_per_second: float = configuration.DEFAULT_MAX_POLLS_PER_SECOND,
         session: requests.Session | None = None,
+        profile: str | None = None,
     ) -> None:
-        """Read the settings from the arguments or else from the environment, where an empty variable counts as unset.
+        """Read the settings from the arguments, else from the environment, else from a profile.
+
+        An empty variable counts as unset. Profiles are tables in `~/.config/flow-client/config.toml`; docs/client.md
+        describes them.
 
         Args:
             base_url: the API's URL, else `PLATFORM_API_URL`.
-            auth_token: the JWT, else `AUTH_TOKEN`; or a function that returns one, asked now and again after a 401.
+            auth_token: the JWT, else `AUTH_TOKEN`, or else what the file `AUTH_TOKEN_FILE` holds or the command
+                `AUTH_TOKEN_COMMAND` prints; or a function that returns one. File, command and function are asked now
+                and again after a 401.
             org_id: the organisation, else `ORG_ID`.
             workspace_id: the workspace, else `WORKSPACE_ID`.
             timeout: seconds for one whole operation, including retries, else `PLATFORM_TIMEOUT_SECONDS`, else 300. It
@@ -125,12 +132,14 @@ class PlatformClient:
                 `Authorization` is always the token. Redirects are not followed, and the client's own headers win. An
                 adapter of your own gets what is left of `timeout` for each attempt, and how it uses that is up to it.
                 The client does not close the session.
+            profile: the name of the profile, else `FLOW_PROFILE`, else `default`.
 
         Raises:
-            ConfigurationError: a setting is missing or not valid. Nothing has been sent.
+            ConfigurationError: a setting is missing or not valid, or there is no such profile. Nothing has been sent.
         """
         auth_token = configuration.hidden(auth_token)
         configuration.check_callback(on_auth_token_refresh)
+        chosen = read_profile(profile)
         settings = configuration.resolve(
             base_url,
             org_id,
@@ -141,8 +150,9 @@ class PlatformClient:
             max_attempts=max_attempts,
             max_answer_bytes=max_answer_bytes,
             max_polls_per_second=max_polls_per_second,
+            profile=chosen,
         )
-        tokens = TokenStore(configuration.resolve_token(auth_token), on_auth_token_refresh)
+        tokens = TokenStore(configuration.resolve_token(auth_token, chosen), on_auth_token_refresh)
         self._owns_shared = True
         self._bind(settings, _Shared(settings, tokens, session))
 

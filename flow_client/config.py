@@ -1,26 +1,82 @@
-"""The client's settings, from arguments and the environment."""
+"""The client's settings: from arguments, else from the environment, else from a profile."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from flow_client._core.checks import identifier, rate, seconds, seconds_from_text, shown, whole_number
+from flow_client._core.profile import Profile, read_profile
 from flow_client._core.secret import Secret
 from flow_client._core.synchronous import is_async
+from flow_client._core.token_sources import TokenCommand, TokenFile
 from flow_client.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
     from uuid import UUID
+
+CheckedT = TypeVar("CheckedT")
 
 DEFAULT_TIMEOUT = 300.0
 DEFAULT_MAX_ATTEMPTS = 3
 DEFAULT_MAX_ANSWER_BYTES = 64 * 1024 * 1024
 DEFAULT_MAX_POLLS_PER_SECOND = 50.0
+VARIABLES = {
+    "base_url": "PLATFORM_API_URL",
+    "auth_token": "AUTH_TOKEN",
+    "auth_token_file": "AUTH_TOKEN_FILE",
+    "auth_token_command": "AUTH_TOKEN_COMMAND",
+    "org_id": "ORG_ID",
+    "workspace_id": "WORKSPACE_ID",
+    "ring_id": "RING_ID",
+    "timeout": "PLATFORM_TIMEOUT_SECONDS",
+    "nats_url": "NATS_URL",
+}
+"""The environment variable of each setting that can be given in more than one way."""
+_SECRETS = ("auth_token", "nats_url")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting's value and where it came from.
+
+    Attributes:
+        value: what was given, not checked yet.
+        origin: `argument`, `variable NAME` or `profile 'NAME' in FILE`.
+    """
+
+    value: Any
+    origin: str
+
+
+def find(name: str, argument: object, profile: Profile) -> Setting | None:
+    """Return a setting: the argument wins over the environment, and that over the profile; None if nobody gave it."""
+    if argument is not None:
+        return Setting(argument, "argument")
+    variable = VARIABLES[name]
+    if _variable(variable) is not None:
+        return Setting(
+            Secret(_variable(variable) or "") if name in _SECRETS else _variable(variable), f"variable {variable}"
+        )
+    return Setting(profile.values[name], profile.origin) if name in profile.values else None
+
+
+def find_token(profile: Profile) -> tuple[str, Setting] | None:
+    """Return the name and value of the setting that the token comes from, if no argument gives it; None without one."""
+    # Whatever the environment has wins over the profile.
+    environment = Profile(profile.name, profile.path)
+    for source in (environment, profile):
+        for name in ("auth_token", "auth_token_file", "auth_token_command"):
+            setting = find(name, None, source)
+            if setting is not None:
+                return name, setting
+    return None
 
 
 @dataclass(frozen=True)
@@ -64,19 +120,25 @@ def resolve(
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
     max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES,
     max_polls_per_second: float = DEFAULT_MAX_POLLS_PER_SECOND,
+    profile: Profile | None = None,
 ) -> Settings:
-    """Return the settings: an argument wins over the environment, an empty variable counts as unset.
+    """Return the settings: an argument wins over the environment, and that over the profile.
+
+    An empty variable counts as unset, and so does an empty setting of a profile.
 
     Raises:
         ConfigurationError: `base_url` is missing, or a value is not valid.
     """
-    nats_servers = _nats_url(nats_url) or _variable("NATS_URL")
+    profile = read_profile() if profile is None else profile
+    nats_servers = _resolved("nats_url", _nats_url(nats_url) or None, profile, _nats_url)
     return Settings(
-        base_url=_base_url(_required("base_url", "PLATFORM_API_URL") if base_url in (None, "") else base_url),
-        org_id=_identifier(org_id, "org_id"),
-        workspace_id=_identifier(workspace_id, "workspace_id"),
-        ring_id=_identifier(ring_id, "ring_id"),
-        timeout=_timeout(timeout),
+        base_url=_resolved("base_url", None if base_url == "" else base_url, profile, _base_url)
+        or _missing("base_url"),
+        org_id=_identifier("org_id", org_id, profile),
+        workspace_id=_identifier("workspace_id", workspace_id, profile),
+        ring_id=_identifier("ring_id", ring_id, profile),
+        timeout=_resolved("timeout", None if timeout is None else _duration(timeout), profile, _timeout)
+        or DEFAULT_TIMEOUT,
         max_attempts=whole_number(max_attempts, "max_attempts"),
         max_answer_bytes=whole_number(max_answer_bytes, "max_answer_bytes"),
         max_polls_per_second=rate(max_polls_per_second, "max_polls_per_second"),
@@ -88,8 +150,26 @@ def resolve(
     )
 
 
-def resolve_token(auth_token: Secret | Callable[[], str] | None) -> Secret | Callable[[], str]:
-    """Return the token, or the function that returns one, else what `AUTH_TOKEN` holds.
+def _resolved(name: str, argument: object, profile: Profile, check: Callable[[Any], CheckedT]) -> CheckedT | None:
+    """Return what `check` makes of a setting, None if nobody gave it; an error says where the value came from."""
+    setting = find(name, argument, profile)
+    if setting is None:
+        return None
+    try:
+        return check(setting.value)
+    except ConfigurationError as error:
+        if setting.origin != profile.origin:
+            raise
+        raise ConfigurationError(f"{error}; it is from {profile.origin}") from None
+
+
+def resolve_token(
+    auth_token: Secret | Callable[[], str] | None, profile: Profile | None = None
+) -> Secret | Callable[[], str]:
+    """Return the token, or the function that returns one.
+
+    Without an argument it is what `AUTH_TOKEN` holds, else the token of `AUTH_TOKEN_FILE` or `AUTH_TOKEN_COMMAND`, else
+    that of the profile's `auth_token_file` or `auth_token_command`.
 
     Raises:
         ConfigurationError: there is none, or it cannot stand in a header.
@@ -97,9 +177,19 @@ def resolve_token(auth_token: Secret | Callable[[], str] | None) -> Secret | Cal
     if callable(auth_token):
         _refuse_async(auth_token, "auth_token")
         return auth_token
-    if auth_token is None or auth_token == "":
-        return check_token(_required("auth_token", "AUTH_TOKEN").strip())
-    return check_token(auth_token)
+    if auth_token is not None and auth_token != "":
+        return check_token(auth_token)
+    name, setting = find_token(read_profile() if profile is None else profile) or _missing("auth_token")
+    if name == "auth_token":
+        return check_token(Secret(setting.value.reveal().strip()))
+    return token_source(name, setting)
+
+
+def token_source(name: str, setting: Setting) -> TokenFile | TokenCommand:
+    """Return the function that reads the token as the setting `auth_token_file` or `auth_token_command` says."""
+    if name == "auth_token_command":
+        return TokenCommand(setting.value, setting.origin)
+    return TokenFile(setting.value, setting.origin)
 
 
 def check_token(token: object) -> Secret:
@@ -140,11 +230,11 @@ def _variable(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def _required(argument: str, variable: str) -> str:
-    value = _variable(variable)
-    if value:
-        return value
-    raise ConfigurationError(f"{argument} is missing: pass {argument}=… or set {variable}")
+def _missing(name: str) -> NoReturn:
+    profile_key = "auth_token_file" if name == "auth_token" else name
+    raise ConfigurationError(
+        f"{name} is missing: pass {name}=…, set {VARIABLES[name]}, or write {profile_key} into a profile"
+    )
 
 
 def _base_url(value: object) -> str:
@@ -166,8 +256,8 @@ def _base_url(value: object) -> str:
     return value.strip().rstrip("/")
 
 
-def _identifier(value: object, name: str) -> str | None:
-    return identifier((_variable(name.upper()) or "") if value is None else value, name) or None
+def _identifier(name: str, argument: object, profile: Profile) -> str | None:
+    return _resolved(name, argument, profile, partial(identifier, name=name)) or None
 
 
 def _nats_url(value: object) -> str | None:
@@ -177,11 +267,10 @@ def _nats_url(value: object) -> str | None:
     raise ConfigurationError(f"nats_url is {type(value).__name__}; it must be a string like nats://nats.example.com")
 
 
-def _timeout(value: float | None) -> float:
-    if value is not None:
-        return _duration(value)
-    text = _variable("PLATFORM_TIMEOUT_SECONDS")
-    return DEFAULT_TIMEOUT if text is None else seconds_from_text(text, "PLATFORM_TIMEOUT_SECONDS (argument timeout)")
+def _timeout(value: object) -> float:
+    if isinstance(value, str):  # only a variable holds text
+        return seconds_from_text(value, "PLATFORM_TIMEOUT_SECONDS (argument timeout)")
+    return _duration(value)
 
 
 def _duration(value: object) -> float:

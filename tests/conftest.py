@@ -22,6 +22,7 @@ VARIABLES = (
     *("PLATFORM_API_URL", "AUTH_TOKEN", "ORG_ID", "WORKSPACE_ID", "RING_ID", "PLATFORM_TIMEOUT_SECONDS", "NATS_URL"),
     *("NATS_CREDS", "NATS_NKEY_SEED", "NATS_CA", "NATS_CERT", "NATS_KEY"),
     *("EXECUTION_ID", "DEPLOYMENT_ID", "PARENT_BILLING_TXN_ID", "LIFECYCLE_EVENT"),
+    *("AUTH_TOKEN_FILE", "AUTH_TOKEN_COMMAND", "FLOW_PROFILE"),
 )
 
 
@@ -37,6 +38,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def _clean_environment(monkeypatch):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere/of/the/tests")
 
 
 @pytest.fixture
