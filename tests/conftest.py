@@ -12,10 +12,11 @@ import psutil
 import pytest
 from support.bus import Bus
 from support.http import HttpServer
-from support.jetstream import create_streams
+from support.jetstream import create_streams, read_execution_ids
 from support.lateness import Lateness
 
 from flow_client import NatsBridge, PlatformClient
+from flow_client.local import LocalPlatform
 from flow_client.local.nats_server import NatsServer
 
 VARIABLES = (
@@ -106,6 +107,20 @@ def refusing_url():
 def components():
     """The manifest of components that end in every way an execution can end."""
     return Path(__file__).parent / "support" / "components" / "components.toml"
+
+
+@pytest.fixture(scope="session")
+def platform(components):
+    """A local platform for all tests that leave it as it was. One that is left running has one of four slots."""
+    with LocalPlatform(components, max_workers=4) as platform:
+        yield platform
+
+
+@pytest.fixture
+def started(platform):
+    """A function that returns the ids of the executions that were started on `platform` since the test began."""
+    before = {*read_execution_ids(platform.nats_url)}
+    return lambda: [each for each in read_execution_ids(platform.nats_url) if each not in before]
 
 
 @pytest.fixture

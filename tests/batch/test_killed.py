@@ -10,21 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.jetstream import read_execution_ids
 from support.size import few
 
 from flow_client import PlatformBadRequestError
-from flow_client.local import LocalPlatform
 
 SCRIPT = Path(__file__).parent / "programs" / "nightly.py"
-INPUTS = few(12, of=24)
-KILLS = few(6, of=20)
-
-
-@pytest.fixture
-def platform(components):
-    with LocalPlatform(components) as platform:
-        yield platform
+INPUTS = few(9, of=24)
+KILLS = few(4, of=20)
 
 
 def start(platform, results):
@@ -44,7 +36,7 @@ def start(platform, results):
 
 @pytest.mark.soak
 @pytest.mark.timeout(180)
-def test_a_script_killed_at_random_moments_starts_no_execution_twice(platform, tmp_path):
+def test_a_script_killed_at_random_moments_starts_no_execution_twice(platform, started, tmp_path):
     chance = random.Random(7)
     results = tmp_path / "results.json"
     killed = 0
@@ -59,10 +51,10 @@ def test_a_script_killed_at_random_moments_starts_no_execution_twice(platform, t
     with start(platform, results) as script:
         assert script.wait(timeout=60) == 0
     assert json.loads(results.read_text()) == [{"words": number} for number in range(INPUTS)]
-    assert len(read_execution_ids(platform.nats_url)) == INPUTS
+    assert len(started()) == INPUTS
 
 
-def test_an_interrupted_map_is_taken_up_by_another_client(platform):
+def test_an_interrupted_map_is_taken_up_by_another_client(platform, started):
     with platform.client() as client:
         submit = partial(client.submit_code_block_execution, "count-words", ring_id=platform.ring_id)
         records = client.map(submit, ({"text": "a " * n} for n in range(6)), key="batch", max_in_flight=3)
@@ -72,40 +64,14 @@ def test_an_interrupted_map_is_taken_up_by_another_client(platform):
         submit = partial(client.submit_code_block_execution, "count-words", ring_id=platform.ring_id)
         records = client.map(submit, ({"text": "a " * n} for n in range(6)), key="batch")
         assert [record.output["words"] for record in records] == list(range(6))
-    assert len(read_execution_ids(platform.nats_url)) == 6
+    assert len(started()) == 6
 
 
-FLAKY = """
-from pathlib import Path
-
-def run(task):
-    number = task.input_data["number"]
-    if number % 3 == 0 and not Path(task.input_data["mended"]).exists():
-        raise ValueError(f"bad number {number}")
-    return number
-"""
-MANIFEST = """
-[[component]]
-kind = "code_block"
-id = "flaky"
-handler = "flaky:run"
-"""
-
-
-@pytest.fixture
-def flaky(tmp_path):
-    """A platform whose component fails for every third number until a file is there."""
-    (tmp_path / "flaky.py").write_text(FLAKY)
-    (tmp_path / "components.toml").write_text(MANIFEST)
-    with LocalPlatform(tmp_path / "components.toml") as platform:
-        yield platform
-
-
-def test_what_failed_is_run_again_once_it_is_mended_and_the_rest_is_left_alone(flaky, tmp_path):
+def test_what_failed_is_run_again_once_it_is_mended_and_the_rest_is_left_alone(platform, started, tmp_path):
     inputs = [{"number": number, "mended": str(tmp_path / "mended")} for number in range(6)]
     statuses, counts = [], []
-    with flaky.client() as client:
-        submit = partial(client.submit_code_block_execution, "flaky", ring_id=flaky.ring_id)
+    with platform.client() as client:
+        submit = partial(client.submit_code_block_execution, "flaky", ring_id=platform.ring_id)
         for run in range(4):
             if run == 2:
                 (tmp_path / "mended").touch()
@@ -114,7 +80,7 @@ def test_what_failed_is_run_again_once_it_is_mended_and_the_rest_is_left_alone(f
             counts.append((batch.counts.started, batch.counts.resumed, batch.counts.retried))
     assert ["".join(each) for each in statuses] == ["fccfcc", "fccfcc", "cccccc", "cccccc"]
     assert counts == [(6, 0, 0), (2, 4, 2), (2, 4, 2), (0, 6, 0)]
-    assert len(read_execution_ids(flaky.nats_url)) == 6 + 2 + 2
+    assert len(started()) == 6 + 2 + 2
 
 
 def test_a_line_at_the_top_of_the_file_starts_one_execution_with_keys_of_the_inputs(platform):

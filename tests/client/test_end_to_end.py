@@ -10,13 +10,6 @@ from support.bus import Bus
 
 import flow_client
 from flow_client import NatsBridge
-from flow_client.local import LocalPlatform
-
-
-@pytest.fixture(scope="module")
-def platform(components):
-    with LocalPlatform(components) as platform:
-        yield platform
 
 
 @pytest.fixture

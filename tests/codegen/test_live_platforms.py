@@ -11,10 +11,8 @@ from support.specifications import OURS, field, live, operation, put, refreshed,
 
 from flow_client import models
 from flow_client._api._generated import operations
-from flow_client.local import LocalPlatform
 
 CALLER = Path(__file__).parent / "programs" / "caller.py"
-COMPONENTS = Path(__file__).parents[1] / "support" / "components" / "components.toml"
 DEFAULTS = CALLER.with_name("defaults.py")
 
 
@@ -77,9 +75,8 @@ def _files(package):
     return {path: path.read_bytes() for path in package.folder.rglob("*") if path.is_file()}
 
 
-def test_the_local_platform_says_what_the_lock_says(package, capsys):
-    with LocalPlatform(COMPONENTS) as platform:
-        assert package.codegen("--check", "--spec", f"{platform.base_url}/openapi.json") == 0
+def test_the_local_platform_says_what_the_lock_says(package, platform, capsys):
+    assert package.codegen("--check", "--spec", f"{platform.base_url}/openapi.json") == 0
     assert "nothing changed" in capsys.readouterr().out
 
 

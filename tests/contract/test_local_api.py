@@ -8,7 +8,6 @@ import requests
 import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
-from flow_client.local import LocalPlatform
 from flow_client.local.settings import DEFAULT_RING_ID
 
 ROOT = Path(__file__).parents[2]
@@ -21,12 +20,6 @@ OPERATIONS = {
 }
 SUBMITTED = {"config": {}, "lifecycle_event": "workflow", "ring_id": DEFAULT_RING_ID, "timeout_seconds": 30}
 CALLED = {"input_data": {}, "execution_mode": "inline", "caller_deployment_id": None}
-
-
-@pytest.fixture(scope="module")
-def platform():
-    with LocalPlatform(ROOT / "tests" / "support" / "components" / "components.toml") as platform:
-        yield platform
 
 
 @pytest.fixture(scope="module")

@@ -104,8 +104,8 @@ def test_a_late_running_does_not_hide_the_end(platform, client):
 def test_each_end_is_published_once_though_the_api_is_killed_again_and_again(platform, client, eventually):
     chance = random.Random(7)
     submit = partial(client.submit_code_block_execution, "count-words", {"text": "a b"}, ring_id=platform.ring_id)
-    handles = [submit() for _ in range(few(12, of=24))]
-    for _ in range(few(4, of=8)):
+    handles = [submit() for _ in range(few(6, of=24))]
+    for _ in range(few(3, of=8)):
         time.sleep(chance.uniform(0, 0.5))
         restart_api(platform)
     ids = {handle.execution_id for handle in handles}

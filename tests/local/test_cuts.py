@@ -4,23 +4,15 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.jetstream import read_execution_ids
 from support.proxy import Cut, CuttingProxy
 from support.size import few
 
 import flow_client
-from flow_client.local import LocalPlatform
 
-JOBS = few(30, of=100)
-CUTS = few(150, of=500)
+JOBS = few(12, of=100)
+CUTS = few(60, of=500)
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture
-def platform(components):
-    with LocalPlatform(components) as platform:
-        yield platform
 
 
 @pytest.fixture
@@ -38,7 +30,7 @@ def random_cuts(number, seed):
 
 
 @pytest.mark.soak
-def test_no_job_is_lost_or_run_twice_over_hundreds_of_cuts(platform, proxy):
+def test_no_job_is_lost_or_run_twice_over_hundreds_of_cuts(platform, proxy, started):
     """Callers submit again, with the key of the error, until they have an answer."""
     proxy.cuts.extend(random_cuts(CUTS, seed=7))
 
@@ -67,17 +59,18 @@ def test_no_job_is_lost_or_run_twice_over_hundreds_of_cuts(platform, proxy):
     assert not proxy.cuts
     assert len(errors) >= 0.9 * CUTS  # some were to come behind the last byte
     assert len(set(submitted)) == JOBS
-    assert sorted(read_execution_ids(platform.nats_url)) == sorted(submitted)
+    assert sorted(started()) == sorted(submitted)
     with platform.client() as client:
         records = [client.await_execution_result(each, timeout_seconds=150) for each in submitted]
     assert {record.status for record in records} == {"completed"}
 
 
-def test_the_clients_own_attempts_start_a_job_once(platform, proxy):
+@pytest.mark.soak
+def test_the_clients_own_attempts_start_a_job_once(platform, proxy, started):
     submitted = []
-    for cut in random_cuts(20, seed=11):
+    for cut in random_cuts(few(10, of=20), seed=11):
         proxy.cuts.append(cut)
         with platform.client(base_url=proxy.url) as client:
             handle = client.submit_code_block_execution("count-words", {"text": "a b"}, ring_id=platform.ring_id)
         submitted.append(handle.execution_id)
-    assert sorted(read_execution_ids(platform.nats_url)) == sorted(submitted)
+    assert sorted(started()) == sorted(submitted)

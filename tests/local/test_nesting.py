@@ -9,21 +9,29 @@ from support.size import few
 from flow_client.local import LocalPlatform, tokens
 from flow_client.local.state.dispatch import LEVELS
 
-PARENTS = 5
-
+SLOTS = (1, 4)
+PARENTS = {slots: few(slots + 1, of=5) for slots in SLOTS}
 pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture(scope="module", params=[1, 4], ids="{} at a time".format)
-def platform(components, request):
-    with LocalPlatform(components, max_workers=request.param) as platform:
+@pytest.fixture(scope="module")
+def narrow(components):
+    """A platform that runs one execution at a time on each level."""
+    with LocalPlatform(components, max_workers=1) as platform:
         yield platform
 
 
 @pytest.fixture
-def client(platform):
-    with platform.client() as client:
+def client(narrow):
+    with narrow.client() as client:
         yield client
+
+
+@pytest.fixture(params=SLOTS, ids="{} at a time".format)
+def crowded(request, narrow, platform):
+    """A client of a platform, and more parents than that has slots on a level."""
+    with {1: narrow, 4: platform}[request.param].client() as client:
+        yield client, PARENTS[request.param]
 
 
 def outputs(handles):
@@ -33,40 +41,40 @@ def outputs(handles):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("levels", few([3], of=[2, 3]))
-def test_more_parents_than_slots_all_get_their_childrens_results(platform, client, levels):
-    submit = partial(client.submit_workflow_execution, "nest", {"levels": levels}, ring_id=platform.ring_id)
-    assert outputs([submit() for _ in range(PARENTS)]) == [levels] * PARENTS
-
-
-def test_more_parents_than_slots_all_get_their_inline_results(platform, client):
-    submit = partial(client.submit_code_block_execution, "add-inline", {"numbers": [1, 2]}, ring_id=platform.ring_id)
-    assert outputs([submit() for _ in range(PARENTS)]) == [3] * PARENTS
-
-
-def test_two_runners_on_a_ring_share_the_levels(components, nats_server):
-    with (
-        LocalPlatform(components, nats_url=nats_server.url, max_workers=1) as one,
-        LocalPlatform(components, nats_url=nats_server.url, max_workers=1),
-        one.client() as client,
-    ):
-        submit = partial(client.submit_workflow_execution, "nest", {"levels": 3}, ring_id=one.ring_id)
-        assert outputs([submit() for _ in range(4)]) == [3] * 4
-
-
-def test_a_component_that_submits_itself_without_end_is_refused_at_a_bound(components):
-    with LocalPlatform(components, max_workers=1) as platform, platform.client() as client:
-        record = client.execute_workflow("nest", {"levels": LEVELS + 5}, ring_id=platform.ring_id)
-        started = len(read_execution_ids(platform.nats_url))
-    assert record.status == "failed"
-    assert f"Executions can be nested {LEVELS} levels deep" in record.error["message"]
-    assert started == LEVELS
+def test_more_parents_than_slots_all_get_their_childrens_results(crowded, levels):
+    client, parents = crowded
+    submit = partial(client.submit_workflow_execution, "nest", {"levels": levels})
+    assert outputs([submit() for _ in range(parents)]) == [levels] * parents
 
 
 @pytest.mark.soak
-def test_a_flood_never_runs_more_than_the_limit(components, tmp_path):
-    count = few(20, of=100)
-    with LocalPlatform(components, max_workers=4) as platform, platform.client() as client:
-        submit = partial(client.submit_workflow_execution, "crowd", {"folder": str(tmp_path)}, ring_id=platform.ring_id)
+def test_more_parents_than_slots_all_get_their_inline_results(crowded):
+    client, parents = crowded
+    submit = partial(client.submit_code_block_execution, "add-inline", {"numbers": [1, 2]})
+    assert outputs([submit() for _ in range(parents)]) == [3] * parents
+
+
+@pytest.mark.soak
+def test_two_runners_on_a_ring_share_the_levels(components, narrow, client):
+    parents = few(3, of=4)
+    with LocalPlatform(components, nats_url=narrow.nats_url, max_workers=1):
+        submit = partial(client.submit_workflow_execution, "nest", {"levels": 3})
+        assert outputs([submit() for _ in range(parents)]) == [3] * parents
+
+
+def test_a_component_that_submits_itself_without_end_is_refused_at_a_bound(narrow, client):
+    before = len(read_execution_ids(narrow.nats_url))
+    record = client.execute_workflow("nest", {"levels": LEVELS + 5})
+    assert record.status == "failed"
+    assert f"Executions can be nested {LEVELS} levels deep" in record.error["message"]
+    assert len(read_execution_ids(narrow.nats_url)) == before + LEVELS
+
+
+@pytest.mark.soak
+def test_a_flood_never_runs_more_than_the_limit(platform, tmp_path):
+    count = few(12, of=100)
+    with platform.client() as client:
+        submit = partial(client.submit_workflow_execution, "crowd", {"folder": str(tmp_path)})
         seen = outputs([submit() for _ in range(count)])
     assert len(seen) == count
     assert max(seen) <= 4

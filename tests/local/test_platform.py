@@ -1,6 +1,7 @@
 """The local platform starts, survives the death of its parts, and leaves nothing behind."""
 
 import os
+import runpy
 import shlex
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import requests
 
 from flow_client.local import LocalPlatform, LocalPlatformError, SettingError
+from flow_client.local.__main__ import main
 from flow_client.local.nats_server import NatsServer
 
 
@@ -281,6 +283,15 @@ def command(components, tmp_path):
         process.stderr.close()
 
 
+@pytest.fixture
+def restored_signals():
+    """Takes back the signals that the command handles when it runs in this process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 def exports(process):
     environment = {}
     deadline = threading.Timer(20, process.kill)
@@ -335,24 +346,27 @@ def test_command_refuses_a_wrong_manifest_in_one_line(command, tmp_path):
         (["--ports", "1"], "unrecognized arguments: --ports"),
     ],
 )
-def test_command_refuses_an_unusable_argument_in_one_line(command, arguments, said):
-    process = command(*arguments)
-    assert process.wait(20) == 2
-    error = process.stderr.read()
+@pytest.mark.usefixtures("restored_signals")
+def test_command_refuses_an_unusable_argument_in_one_line(components, capsys, arguments, said):
+    try:
+        code = main(["--components", str(components), *arguments])
+    except SystemExit as error:  # by argparse
+        code = error.code
+    assert code == 2
+    error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("settings", [None, "{", "[]", '{"unknown": 1}'])
 @pytest.mark.parametrize("service", ["api", "runner"])
-def test_service_that_was_started_by_hand_says_so_in_one_line(service, settings):
-    environment = {name: value for name, value in os.environ.items() if name != "FLOW_LOCAL_SETTINGS"}
+@pytest.mark.parametrize("settings", [None, "{", "[]", '{"unknown": 1}'])
+def test_service_that_was_started_by_hand_says_so_in_one_line(monkeypatch, capsys, service, settings):
+    monkeypatch.delenv("FLOW_LOCAL_SETTINGS", raising=False)
     if settings is not None:
-        environment["FLOW_LOCAL_SETTINGS"] = settings
-    command = [sys.executable, "-m", f"flow_client.local.{service}"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+        monkeypatch.setenv("FLOW_LOCAL_SETTINGS", settings)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        runpy.run_module(f"flow_client.local.{service}", run_name="__main__", alter_sys=True)
+    (line,) = capsys.readouterr().err.splitlines()
     assert "run `python -m flow_client.local --components FILE` instead" in line
 
 

@@ -17,7 +17,6 @@ import pytest
 from support.bus import Bus
 
 from flow_client import PlatformClient
-from flow_client.local import LocalPlatform
 
 PROGRAMS = Path(__file__).parent / "programs" / "async_style"
 TESTS = Path(__file__).parents[1]
@@ -47,12 +46,6 @@ def token_about_to_end(platform):
     key, now = platform._running_settings.signing_key, time.time()
     claims = jwt.decode(platform.auth_token, key, algorithms=["HS256"])
     return jwt.encode({**claims, "iat": now - 1000, "exp": now + 100}, key, algorithm="HS256")
-
-
-@pytest.fixture(scope="module")
-def platform(components):
-    with LocalPlatform(components) as platform:
-        yield platform
 
 
 @pytest.fixture

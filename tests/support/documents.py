@@ -9,13 +9,23 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def copied(folder):
-    """Return `folder` with the documents and the examples in it, which nobody edits while a test counts their words."""
-    folder.mkdir(exist_ok=True)
-    for name in ("docs", "examples"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in [*ROOT.glob("*.md"), ROOT / "LICENSE"]:
-        shutil.copy(path, folder)
+FEW = ("README.md", "LICENSE", "docs/design.md")
+
+
+def documents():
+    """Return the names of all documents."""
+    return [str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "LICENSE"]]
+
+
+def copied(folder, names=FEW):
+    """Return `folder` with documents and the examples in it, which nobody edits while a test counts their words.
+
+    Each document is an execution for the examples, so a few are enough for most tests.
+    """
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "docs").mkdir()
+    for name in names:
+        shutil.copy(ROOT / name, folder / name)
     return folder
 
 

@@ -29,6 +29,14 @@ def fail(task):
     raise ValueError(f"no such text: {task.input_data}")
 
 
+def flaky(task):
+    """Fail for every third number until a file is there."""
+    number = task.input_data["number"]
+    if number % 3 == 0 and not Path(task.input_data["mended"]).exists():
+        raise ValueError(f"bad number {number}")
+    return number
+
+
 def talk_and_fail(task):
     sys.stdout.write("x" * 20_000)
     sys.stderr.write("the last words\n")
