@@ -342,13 +342,18 @@ class _RunningLoop:
                 self.post(call.cancel)
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Have the loop call `callback()`; if the thread has ended, raise the reason."""
+        """Have the loop call `callback()`; if the thread has ended, raise the reason.
+
+        If the thread ends right now, the callback may be lost. Whoever waits for it is told nevertheless: `_tell_end`
+        notes the end before it fails what waits.
+        """
+        # Not asked afterwards: the end may be the callback's own doing.
+        if self._end is not None:
+            raise self._ending()
         try:
             self._loop.call_soon_threadsafe(callback)
         except RuntimeError as error:  # it is closed
             raise self._ending() from error
-        if self._end is not None:
-            raise self._ending()
 
     def _ending(self) -> BridgeError | ClientClosedError:
         """Return a new error each time: every thread that raises it has its own traceback."""
