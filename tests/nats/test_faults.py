@@ -107,13 +107,13 @@ def test_a_server_that_hangs_for_a_while_loses_and_repeats_nothing(server, bridg
 
 
 def test_a_message_that_is_given_up_leaves_no_gap(server, execution_id):
-    bridge = NatsBridge(server.url, close_timeout=0.5)
-    bridge.push_execution_event(None, execution_id, "chunk", 1)
-    bridge.flush()
-    server.kill()
-    bridge.push_execution_event(None, execution_id, "chunk", "given up")
-    with pytest.raises(UndeliveredError) as caught:
-        bridge.close()
+    with NatsBridge(server.url, close_timeout=0.5) as bridge:
+        bridge.push_execution_event(None, execution_id, "chunk", 1)
+        bridge.flush()
+        server.kill()
+        bridge.push_execution_event(None, execution_id, "chunk", "given up")
+        with pytest.raises(UndeliveredError) as caught:
+            bridge.close()
     assert caught.value.undelivered == 1
     server.start()
     with NatsBridge(server.url) as bridge:
@@ -178,12 +178,12 @@ def test_an_input_is_confirmed_over_a_restart(server, bridge, execution_id):
 
 
 def test_close_is_bounded_on_a_server_that_hangs(server, execution_id):
-    bridge = NatsBridge(server.url, close_timeout=1)
-    bridge.publish_execution_status(execution_id, "running")
-    with frozen(server.pid):
-        started = time.monotonic()
-        bridge.close()
-        assert time.monotonic() - started < 10
+    with NatsBridge(server.url, close_timeout=1) as bridge:
+        bridge.publish_execution_status(execution_id, "running")
+        with frozen(server.pid):
+            started = time.monotonic()
+            bridge.close()
+            assert time.monotonic() - started < 10
     assert not [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
 
 

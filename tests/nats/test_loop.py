@@ -275,15 +275,25 @@ def test_a_signal_handler_may_call_and_post_amid_a_call(loop_thread):
 # An interrupt that hits the callback of a weak reference is lost: Python only tells of it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupts_while_the_thread_starts_leave_one_that_works():
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    handled = threading.Event()
+
+    def interrupt(*_):
+        handled.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
     interrupts = 0
     try:
         for number in range(200):
             loop_thread = LoopThread()
+            handled.clear()
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0.00001 + number * 0.000005)
                 loop_thread.run(_double, 1, timeout=30)
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+                # Beside other threads Python may call the handler some time after the signal has come.
+                while not left and not handled.is_set():
+                    time.sleep(0.001)
             except KeyboardInterrupt:
                 interrupts += 1
             assert loop_thread.run(_double, 21, timeout=30) == 42

@@ -167,10 +167,9 @@ def test_a_missing_stream_is_an_error_at_once(bridge, bus, execution_id):
 
 
 def test_a_closed_bridge_says_so(nats_server, execution_id):
-    bridge = NatsBridge(nats_server.url)
-    bridge.publish_execution_status(execution_id, "running")
-    bridge.close()
-    bridge.close()
+    with NatsBridge(nats_server.url) as bridge:
+        bridge.publish_execution_status(execution_id, "running")
+        bridge.close()
     assert not [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
     with pytest.raises(ClientClosedError):
         bridge.publish_execution_status(execution_id, "running")

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.freezing import freeze
@@ -166,27 +167,26 @@ def test_ctrl_c_lands_in_a_caller_who_waits_for_room(server, frozen, execution_i
 
 
 def test_close_gives_up_what_is_left_and_counts_it(server, frozen, execution_id):
-    bridge = NatsBridge(server.url, close_timeout=0.3)
-    _push(bridge, execution_id, 0)
-    bridge.flush()
-    frozen()
-    _push(bridge, execution_id, *range(7))
-    with pytest.raises(UndeliveredError, match=r"7 messages were not stored.*closed") as caught:
+    with NatsBridge(server.url, close_timeout=0.3) as bridge:
+        _push(bridge, execution_id, 0)
+        bridge.flush()
+        frozen()
+        _push(bridge, execution_id, *range(7))
+        with pytest.raises(UndeliveredError, match=r"7 messages were not stored.*closed") as caught:
+            bridge.close()
+        assert caught.value.undelivered == 7
         bridge.close()
-    assert caught.value.undelivered == 7
-    bridge.close()
-    with pytest.raises(ClientClosedError):
-        _push(bridge, execution_id, 1)
-    with pytest.raises(ClientClosedError):
-        bridge.push_execution_output(None, execution_id, 1)
+        with pytest.raises(ClientClosedError):
+            _push(bridge, execution_id, 1)
+        with pytest.raises(ClientClosedError):
+            bridge.push_execution_output(None, execution_id, 1)
 
 
 def test_a_block_that_fails_is_not_masked_by_what_is_undelivered(server, frozen, execution_id, caplog):
-    bridge = NatsBridge(server.url, close_timeout=0.3)
-    _push(bridge, execution_id, 0)
-    bridge.flush()
-    frozen()
-    with pytest.raises(KeyError, match="the user's"), bridge:  # noqa: PT012 - what happens within is the test
+    with pytest.raises(KeyError, match="the user's"), NatsBridge(server.url, close_timeout=0.3) as bridge:  # noqa: PT012 - what happens within is the test
+        _push(bridge, execution_id, 0)
+        bridge.flush()
+        frozen()
         _push(bridge, execution_id, 1, 2)
         raise KeyError("the user's")
     assert "2 messages were not stored" in caplog.text
@@ -250,11 +250,10 @@ def test_the_next_call_tells_what_could_not_be_stored_and_is_taken(server, event
 
 
 def test_refused_credentials_are_told_to_those_who_only_push(server, execution_id):
-    bridge = NatsBridge(f"nats://wrong@127.0.0.1:{server.port}")
-    _push(bridge, execution_id, 1)
-    with pytest.raises(UndeliveredError, match="refused the client"):
-        bridge.flush()
-    bridge.close()
+    with NatsBridge(f"nats://wrong@127.0.0.1:{server.port}") as bridge:
+        _push(bridge, execution_id, 1)
+        with pytest.raises(UndeliveredError, match="refused the client"):
+            bridge.flush()
 
 
 def test_an_id_that_another_message_has_is_an_error(server, bridge, bus, execution_id):
@@ -311,52 +310,44 @@ def _end_loop():
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_when_the_loop_dies_whoever_waits_and_whoever_comes_is_told(server, frozen, execution_id):
-    bridge, errors = NatsBridge(server.url), []
-    _push(bridge, execution_id, 1)
-    bridge.flush()
-    frozen()
-    _push(bridge, execution_id, 2)
-
-    def publish():
-        with pytest.raises(BridgeError) as caught:
-            bridge.publish_execution_status(execution_id, "running")
-        errors.append(caught.value)
-
-    waiting = threading.Thread(target=publish)
-    waiting.start()
-    waiting.join(0.2)
-    bridge._runtime.thread.post(_end_loop)
-    waiting.join(10)
-    assert "the bridge's background thread has ended" in str(errors[0])
-    with pytest.raises(BridgeError, match="thread has ended"):
-        _push(bridge, execution_id, 3)
-    with pytest.raises(UndeliveredError, match="1 message was not stored"):
+def test_when_the_loop_dies_whoever_waits_and_whoever_comes_is_told(server, frozen, eventually, execution_id):
+    with NatsBridge(server.url) as bridge, ThreadPoolExecutor(1) as threads:
+        _push(bridge, execution_id, 1)
         bridge.flush()
-    bridge.close()
+        frozen()
+        _push(bridge, execution_id, 2)
+        waiting = threads.submit(bridge.publish_execution_status, execution_id, "running")
+        assert eventually(lambda: bridge.stats().unacked == 2)
+        bridge._runtime.thread.post(_end_loop)
+        with pytest.raises(BridgeError, match="the bridge's background thread has ended"):
+            waiting.result(30)
+        with pytest.raises(BridgeError, match="thread has ended"):
+            _push(bridge, execution_id, 3)
+        with pytest.raises(UndeliveredError, match="1 message was not stored"):
+            bridge.flush()
 
 
 def test_an_interrupted_close_gives_nothing_up_and_can_be_called_again(server, frozen, execution_id):
-    bridge = NatsBridge(server.url)
-    _push(bridge, execution_id, 0)
-    bridge.flush()
-    frozen()
-    _push(bridge, execution_id, 1, 2)
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with NatsBridge(server.url) as bridge:
+        _push(bridge, execution_id, 0)
+        bridge.flush()
+        frozen()
+        _push(bridge, execution_id, 1, 2)
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            bridge.close()
+        timer.join()
+        with pytest.raises(ClientClosedError):
+            _push(bridge, execution_id, 3)
+        os.kill(server.pid, signal.SIGCONT)
         bridge.close()
-    timer.join()
-    with pytest.raises(ClientClosedError):
-        _push(bridge, execution_id, 3)
-    os.kill(server.pid, signal.SIGCONT)
-    bridge.close()
     assert [event["event_data"] for event in read_events(server.url, execution_id)] == [0, 1, 2]
 
 
 def test_a_signal_handler_pushes_and_flushes_amid_a_push_that_waits_for_room(server, frozen, execution_id):
     """The handler flushes what the main thread has pushed; it is held up by nothing that the main thread holds."""
-    bridge, flushed = NatsBridge(server.url, max_unacked=2), []
+    flushed = []
 
     def handle(*_):
         os.kill(server.pid, signal.SIGCONT)
@@ -364,16 +355,16 @@ def test_a_signal_handler_pushes_and_flushes_amid_a_push_that_waits_for_room(ser
         bridge.flush()
         flushed.append([event["event_data"] for event in read_events(server.url, execution_id)])
 
-    _push(bridge, execution_id, 0)
-    bridge.flush()
-    frozen()
-    before = signal.signal(signal.SIGALRM, handle)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.3)
-        _push(bridge, execution_id, 1, 2, 3)
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    bridge.close()
+    with NatsBridge(server.url, max_unacked=2) as bridge:
+        _push(bridge, execution_id, 0)
+        bridge.flush()
+        frozen()
+        before = signal.signal(signal.SIGALRM, handle)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            _push(bridge, execution_id, 1, 2, 3)
+        finally:
+            signal.signal(signal.SIGALRM, before)
     assert flushed == [[0, 1, 2, "from the handler"]]
     assert [event["event_data"] for event in read_events(server.url, execution_id)] == [*flushed[0], 3]
 
