@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from flow_client._api._generated.models import ExecutionEvent
 from flow_client._core.synchronous import not_async
 from flow_client._nats.events import LONGEST_READ
-from flow_client._nats.reader import LEAVE_TIMEOUT
+from flow_client._nats.reader import LONGEST_LEAVE
 from flow_client.errors import ClientClosedError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class EventStream(Iterator[ExecutionEvent]):
         self._events.clear()
         if self._leave.detach() and self._reader.has_begun:
             with suppress(ClientClosedError):  # it ended with the bridge
-                self._run(self._reader.close, timeout=2 * LEAVE_TIMEOUT)
+                self._run(self._reader.close, timeout=LONGEST_LEAVE)
 
     def _read(self) -> list[ExecutionEvent]:
         try:

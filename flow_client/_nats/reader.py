@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -13,7 +13,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
 from flow_client._nats.connection import ATTEMPT_TIMEOUT
-from flow_client._nats.driver import bounded
+from flow_client._nats.driver import bounded, read_error
 from flow_client._nats.errors import NATS_ERRORS
 from flow_client._nats.store import stream_of
 from flow_client.errors import ClientClosedError, PlatformClientError
@@ -28,6 +28,8 @@ OUTAGE_TIMEOUT = 3600.0
 """Seconds for one step during an outage. It only has to be long: readers wait for as long as the outage lasts."""
 LARGEST_BATCH = 4096
 LEAVE_TIMEOUT = 2.0
+"""Seconds for one step of leaving."""
+LONGEST_LEAVE = 4 * LEAVE_TIMEOUT
 CHECK_INTERVAL = 5.0
 """Seconds without a message after which the reader checks that the server still has the consumer."""
 INACTIVE_THRESHOLD = 5.0
@@ -51,12 +53,14 @@ class SubjectReader:
         self._subject = subject
         self._stream = ""
         self._name = ""
+        self._creating: asyncio.Task[Any] | None = None
         self._subscription: JetStreamContext.PushSubscription | None = None
         self._generation = 0
         self._delivered = 0
         self._last = 0
         self._check = Deadline(CHECK_INTERVAL)
         self._closed = False
+        self._reading: asyncio.Task[Any] | None = None
 
     @property
     def position(self) -> int:
@@ -71,6 +75,7 @@ class SubjectReader:
         """
 
         async def read_once(js: JetStreamContext) -> list[bytes]:
+            self._reading = asyncio.current_task()
             payloads = await self._batch(await self._current_subscription(js), timeout)
             if payloads or self._subscription is not None:
                 return payloads
@@ -88,18 +93,35 @@ class SubjectReader:
     async def close(self) -> None:
         """Stop reading and delete the consumer. It raises nothing and can be called twice."""
         self._closed = True
+        await self._end_reading()
         self._connection.closers.discard(self.close)
         await self._leave(*self._let_go())
 
-    def _let_go(self) -> tuple[JetStreamContext.PushSubscription | None, str]:
-        subscription, self._subscription = self._subscription, None
-        name, self._name = self._name, ""
-        return subscription, name
+    async def _end_reading(self) -> None:
+        """End the read that is under way, and wait for its end: nats-py may go on although it was cancelled."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading}, timeout=LEAVE_TIMEOUT)
 
-    async def _leave(self, subscription: JetStreamContext.PushSubscription | None, name: str) -> None:
+    def _let_go(
+        self,
+    ) -> tuple[JetStreamContext.PushSubscription | None, str, asyncio.Task[Any] | None]:
+        former = self._subscription, self._name, self._creating
+        self._subscription, self._name, self._creating = None, "", None
+        return former
+
+    async def _leave(
+        self,
+        subscription: JetStreamContext.PushSubscription | None,
+        name: str,
+        creating: asyncio.Task[Any] | None,
+    ) -> None:
         if subscription is not None:
             with contextlib.suppress(*NATS_ERRORS):  # it may have ended with the connection
                 await bounded(subscription.unsubscribe(), LEAVE_TIMEOUT)
+        if creating is not None:
+            # The server may carry out a deletion before a creation that it was sent earlier.
+            await asyncio.wait({creating}, timeout=LEAVE_TIMEOUT)
         if name:
             await self._delete(name)
 
@@ -124,17 +146,23 @@ class SubjectReader:
         if self._subscription is None or self._generation != self._connection.generation:
             self._restart()
             self._subscription = await self._subscribe(js)
+        self._check_open()
         return self._subscription
 
-    async def _subscribe(self, js: JetStreamContext) -> JetStreamContext.PushSubscription:
+    def _check_open(self) -> None:
         if self._closed:
             raise ClientClosedError("the iterator over the events is closed")
+
+    async def _subscribe(self, js: JetStreamContext) -> JetStreamContext.PushSubscription:
         self._generation, self._delivered = self._connection.generation, 0
         self._stream = self._stream or await stream_of(js, self._subject)
+        self._check_open()
         config = self._config()
         self._name = str(config.name)
         self._connection.closers.add(self.close)
-        await js.add_consumer(self._stream, config)
+        self._creating = asyncio.ensure_future(js.add_consumer(self._stream, config))
+        self._creating.add_done_callback(read_error)
+        await asyncio.shield(self._creating)
         return await js.subscribe_bind(self._stream, config, self._name)
 
     def _config(self) -> ConsumerConfig:
