@@ -25,7 +25,7 @@ soak: $(DEV) ## Run the large tests in full: every moment to kill at, every cut 
 
 FAST := tests/core tests/http/test_re*.py tests/http/test_errors.py tests/waiting/test_poll_queue.py tests/waiting/test_polling.py \
   tests/batch/test_outage.py tests/batch/test_submission.py tests/client/test_config.py tests/client/test_models.py \
-  tests/nats/test_loop.py tests/nats/test_payloads.py tests/nats/test_servers.py tests/outbox/test_backlog.py \
+  tests/cli/test_start.py tests/nats/test_loop.py tests/nats/test_payloads.py tests/nats/test_servers.py tests/outbox/test_backlog.py \
   tests/outbox/test_sequences.py tests/notebook/test_html.py tests/porting/test_answer_mapping.py \
   tests/package/test_design.py tests/package/test_exported_members.py tests/package/test_import.py tests/package/test_versions.py \
   tests/worker/test_interrupts.py tests/worker/test_task.py
@@ -63,9 +63,11 @@ LIVE := $(if $(SPEC),--spec '$(SPEC)') $(if $(HEADER),--header '$(HEADER)')
 
 codegen: $(DEV) ## Generate from openapi.yaml; SPEC=URL-or-FILE refreshes that from a live platform first.
 	@$(BIN)/python -m codegen $(LIVE)
+	@$(BIN)/python -m codegen.cli_reference
 
 codegen-check: $(DEV) ## Show how the generated code differs from openapi.yaml; with SPEC, what a live platform changed.
 	@$(BIN)/python -m codegen --check $(LIVE)
+	@$(BIN)/python -m codegen.cli_reference --check
 
 lint: $(DEV)
 	@$(BIN)/ruff check

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 PROJECT: dict[str, Any] = nox.project.load_toml("pyproject.toml")["project"]
 DECLARED = nox.project.python_versions({"project": PROJECT})
 NAMED = os.environ.get("PYTHONS", "").split()
-SHIPPED = ("local", "nkeys", "progress")
+SHIPPED = ("cli", "local", "nkeys", "progress")
 """The extras that users install."""
 
 nox.options.sessions = ["tests"]

@@ -17,6 +17,12 @@ def chatter(task):
     return "said"
 
 
+def chatter_and_sleep(task):
+    task.emit("chunk", 0)
+    time.sleep(task.input_data.get("seconds", 5))
+    return "rested"
+
+
 def environment(task):
     return dict(os.environ)
 
