@@ -6,12 +6,12 @@ import gc
 import logging
 import math
 import random
+import resource
 import subprocess
 import sys
 import threading as threading_module
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ CALLS = {"ours": 120, "requests": 120, "httpx": 60, "httpx.AsyncClient": 4}
 PROCESSES = 31
 THREADS = 32
 HALF_AN_HOUR = 1800.0
+PEERS = ("requests", "pydantic", "tenacity")
 HEAVY = ("requests", "pydantic", "tenacity", "asyncio", "nats")
 
 
@@ -57,11 +58,8 @@ def calls(url: str) -> list[Row]:
 
 def imports() -> list[Row]:
     """What a process pays for the import."""
-    times: dict[str, list[float]] = {"pass": [], "import flow_client": []}
-    for _ in range(PROCESSES):
-        for code, found in times.items():
-            found.append(_seconds(partial(subprocess.run, [sys.executable, "-c", code], check=True)))
-    bare, ours = (median(found) for found in times.values())
+    made = "from flow_client import PlatformClient; PlatformClient('http://h', 't', 'o', 'w')"
+    bare, ours, peers, client_made = _starts("pass", "import flow_client", f"import {', '.join(PEERS)}", made)
     more = _modules("import flow_client") - _modules("pass")
     heavy = sorted(more.intersection(HEAVY))
     return [
@@ -75,7 +73,16 @@ def imports() -> list[Row]:
             holds=ours - bare <= 0.005,
         ),
         Row(
-            work="modules that it loads",
+            work="import PlatformClient, make one",
+            against=f"import {', '.join(PEERS)}",
+            target="≤ 1.1x",
+            ours=milliseconds(client_made),
+            peer=milliseconds(peers),
+            ratio=f"{client_made / peers:.2f}x",
+            holds=client_made <= 1.1 * peers,
+        ),
+        Row(
+            work="modules that import flow_client loads",
             against="bare interpreter",
             target=f"no {'/'.join(HEAVY)}",
             ours=f"{len(more)} more",
@@ -214,6 +221,18 @@ def _seconds(work: Callable[[], Any], times: int = 1) -> float:
     for _ in range(times):
         work()
     return time.perf_counter() - started
+
+
+def _starts(*codes: str) -> list[float]:
+    """Return the processor time of a process for each code, the median of rounds in which all take their turn."""
+    times: dict[str, list[float]] = {code: [] for code in codes}
+    for _ in range(PROCESSES):
+        for code, found in times.items():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, "-c", code], check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return [median(found) for found in times.values()]
 
 
 def _modules(code: str) -> set[str]:

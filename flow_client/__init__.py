@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flow_client.errors import *  # noqa: F403 - all of them are public
     from flow_client.executions import ExecutionHandle
 
-    __version__: str
+__version__ = "0.1.0"
 
 __all__ = [
     "TERMINAL_STATUSES",
@@ -70,26 +70,13 @@ _MODULES = {
 if not TYPE_CHECKING:  # with it, a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
-        if name not in __all__ and name != "__version__":
+        if name not in __all__:
             raise AttributeError(f"module 'flow_client' has no attribute {name!r}")
         from importlib import import_module  # noqa: PLC0415 - the package itself imports nothing
 
-        value = (
-            _installed_version()
-            if name == "__version__"
-            else getattr(import_module(f"flow_client.{_MODULES.get(name, 'errors')}"), name)
-        )
+        value = getattr(import_module(f"flow_client.{_MODULES.get(name, 'errors')}"), name)
         globals()[name] = value
         return value
-
-
-def _installed_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - as above
-
-    try:
-        return version("flow-client")
-    except PackageNotFoundError:  # a copy of the folder works too
-        return "0+unknown"
 
 
 def __dir__() -> list[str]:

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 from flow_client import config as configuration
 from flow_client._api._generated import operations
 from flow_client._batch import submission
-from flow_client._batch.counts import Batch
-from flow_client._batch.fanout import BatchOptions, FanOut
-from flow_client._batch.keys import BatchKeys
-from flow_client._batch.progress import progress_of
-from flow_client._batch.submitter import Submitter
 from flow_client._core.checks import identifier, optional_seconds, seconds, version_text
 from flow_client._core.log import logger
 from flow_client._core.profile import read_profile
 from flow_client._core.synchronous import not_async
+from flow_client._core.uninterrupted import load
 from flow_client._http.retry import Retrier
 from flow_client._http.session import HttpSession
 from flow_client._http.tokens import TokenStore
@@ -39,6 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from flow_client._api.operation import Operation
+    from flow_client._batch.counts import Batch
     from flow_client._waiting.completion_hints import CompletionHints
     from flow_client._waiting.wait import OnEvent
     from flow_client.bridge import NatsBridge
@@ -697,22 +694,22 @@ class PlatformClient:
             PlatformConnectionError: nobody answered from the start, with `return_exceptions` too.
             PlatformClientError: at its place, an input that could not be submitted or waited for.
         """
-        options = BatchOptions(
+        load("flow_client._batch.opening")
+        from flow_client._batch.opening import open_batch  # noqa: PLC0415 - loaded by those who map
+
+        return open_batch(
+            submit,
+            inputs,
+            key=key,
+            patience=seconds(patience, "patience", zero=True),
+            first_attempts=self.settings.max_attempts,
+            progress=progress,
             max_in_flight=max_in_flight,
             timeout=optional_seconds(timeout, "timeout"),
             return_exceptions=return_exceptions,
             with_inputs=with_inputs,
             retry_failed=retry_failed,
         )
-        keys = BatchKeys(key)
-        submitter = Submitter(
-            submit,
-            passes_keys=keys.is_given,
-            patience=seconds(patience, "patience", zero=True),
-            first_attempts=self.settings.max_attempts,
-        )
-        fan_out = FanOut(inputs, submitter, keys, options, progress_of(inputs, progress))
-        return Batch(fan_out.outcomes(), fan_out.counts)
 
     def fetch_execution_input(self, deployment_id: UUID | str | None, execution_id: UUID | str) -> ExecutionInput:
         """Take the execution's input, as `NatsBridge.fetch_execution_input` does."""
@@ -909,9 +906,9 @@ class _LazyBridge:
         return bridge
 
     def preload(self) -> None:
-        """Import NATS in the caller's thread, if it is to be used: a fork amid an import would leave its lock held."""
+        """Import NATS in the caller's thread, if it is to be used."""
         if self._nats_url is not None:
-            import flow_client.bridge  # noqa: F401, PLC0415 - only those who use NATS load it
+            load("flow_client.bridge")
 
     def open_hints(self) -> CompletionHints | None:
         """Return the bridge's hints, None without NATS. No future fails for want of them."""
@@ -942,6 +939,7 @@ class _LazyBridge:
             raise ClientClosedError("the client was closed; create a new one")
 
     def _make(self) -> NatsBridge:
+        self.preload()
         from flow_client.bridge import NatsBridge  # noqa: PLC0415 - as above
 
         # Threads may make one each. The first is taken; the others were never used and have nothing to close.

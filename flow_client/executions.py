@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from flow_client._api._generated.models import ExecutionAccepted
 from flow_client._api.mapping import AnswerMapping
+from flow_client._api.model import Model
 from flow_client._core.checks import optional_seconds
 from flow_client.errors import ClientClosedError, InvalidRequestError
 
@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from flow_client._api._generated.models import ExecutionCancellation, ExecutionEvent, ExecutionRecord
+    from flow_client._api._generated.models import (
+        ExecutionAccepted,
+        ExecutionCancellation,
+        ExecutionEvent,
+        ExecutionRecord,
+    )
     from flow_client.config import Settings
 
     ExecutionReference: TypeAlias = "UUID | str | ExecutionHandle"
 
 
 OnInterrupt = Literal["detach", "cancel"]
+_ACCEPTED: Model[ExecutionAccepted] = Model("ExecutionAccepted")
 _NAMES = ("execution_id", "idempotency_key", "base_url", "org_id", "workspace_id")
 
 
@@ -215,7 +221,7 @@ class ExecutionHandle(AnswerMapping):
     def __setstate__(self, state: dict[str, Any]) -> None:
         accepted = state.get("accepted")
         vars(self).update({name: state.get(name) for name in _NAMES}, _attached=None, _last_status=None)
-        self.accepted = None if accepted is None else ExecutionAccepted.model_validate(accepted)
+        self.accepted = None if accepted is None else _ACCEPTED.type.model_validate(accepted)
 
     def __repr__(self) -> str:
         return f"ExecutionHandle({self.execution_id!r}{', detached' if self._attached is None else ''})"

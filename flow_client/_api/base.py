@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -39,6 +39,9 @@ class FlowModel(AnswerMapping, BaseModel):  # type: ignore[misc] # as a mapping 
     __slots__ = ("_received",)
 
     model_config = ConfigDict(defer_build=True)
+
+    takes_text: ClassVar[bool] = False
+    """Whether an answer that is not JSON is read as text."""
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
@@ -132,6 +135,8 @@ class CompleteInput(FlowModel):
 
 class OwnAnswer(FlowModel):
     """An answer that the platform words as it likes: one that is no JSON object is the field `body`."""
+
+    takes_text: ClassVar[bool] = True
 
     @model_validator(mode="before")
     @classmethod

@@ -1,13 +1,19 @@
 """What an HTTP operation is. The operations themselves are generated from `openapi.yaml`."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from uuid import UUID
 
 from flow_client._core.checks import shown
 from flow_client.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from flow_client._api.base import FlowModel
+    from flow_client._api.model import Model
 
 AnswerT = TypeVar("AnswerT")
 
@@ -39,9 +45,9 @@ class PathParameter:
 class Operation(Generic[AnswerT]):
     """One HTTP operation.
 
-    `answer` is the type of the answer: a generated model, `dict` for a free-form object, `object` for any JSON.
-    `retry` says why the operation may be sent again: `safe` changes nothing, `keyed` carries an idempotency key. With
-    `none` nothing says so, and it is sent once.
+    `request` is the model of the body, None if there is no body. `answer` is the type of the answer: a generated model,
+    `dict` for a free-form object, `object` for any JSON. `retry` says why the operation may be sent again: `safe`
+    changes nothing, `keyed` carries an idempotency key. With `none` nothing says so, and it is sent once.
     """
 
     operation_id: str
@@ -49,8 +55,8 @@ class Operation(Generic[AnswerT]):
     path: str
     path_parameters: tuple[PathParameter, ...]
     success: int
-    request: type | None
-    answer: type[AnswerT]
+    request: Model[FlowModel] | None
+    answer: Model[AnswerT] | type[AnswerT]
     retry: Retry
 
     def url_path(self, values: dict[str, object]) -> str:

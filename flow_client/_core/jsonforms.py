@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from abc import ABC
 from collections import UserString, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
@@ -21,7 +22,6 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from flow_client._core.timestamps import iso_text
@@ -251,7 +251,15 @@ def _sorted(value: AbstractSet[Any]) -> list[Any]:
         return sorted(value, key=lambda item: (type(item).__name__, repr(item)))
 
 
-def _model(value: BaseModel) -> Any:
+class _Model(ABC):  # noqa: B024 - it is only asked about
+    """Any pydantic model. pydantic's own class would take as long to import as all of this package."""
+
+    @classmethod
+    def __subclasshook__(cls, kind: type) -> bool:
+        return hasattr(kind, "__pydantic_generic_metadata__")
+
+
+def _model(value: Any) -> Any:
     try:
         return value.model_dump(mode="json", by_alias=True, fallback=_for_pydantic)
     except (PydanticSerializationError, NoFormError):
@@ -328,7 +336,7 @@ _FORMS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     ((date, time), iso_text),
     (timedelta, _iso_duration),
     (Mapping, _mapping),  # the client's own models too: as they came
-    (BaseModel, _model),
+    (_Model, _model),
     ((set, frozenset), _sorted),
     ((deque, Sequence, AbstractSet, ValuesView), list),
 )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic_core import ValidationError
 
 from flow_client._core import jsontext
 from flow_client.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from flow_client._api.base import FlowModel
+    from flow_client._api.model import Model
     from flow_client._api.operation import Operation
 
 
@@ -21,7 +25,7 @@ def encode(operation: Operation[Any], fields: dict[str, Any]) -> bytes | None:
     """
     if operation.request is None:
         return None
-    return jsontext.encode(_given(_build(operation, fields)))
+    return jsontext.encode(_given(_build(operation.operation_id, operation.request, fields)))
 
 
 def describe(error: ValidationError) -> str:
@@ -29,12 +33,11 @@ def describe(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors())
 
 
-def _build(operation: Operation[Any], fields: dict[str, Any]) -> BaseModel:
-    request: type[BaseModel] = operation.request  # type: ignore[assignment]
+def _build(operation_id: str, request: Model[FlowModel], fields: dict[str, Any]) -> BaseModel:
     try:
-        return request.model_validate({name: jsontext.unfolded(value, name) for name, value in fields.items()})
+        return request.type.model_validate({name: jsontext.unfolded(value, name) for name, value in fields.items()})
     except ValidationError as error:
-        raise InvalidRequestError(f"{operation.operation_id}: {describe(error)}") from error
+        raise InvalidRequestError(f"{operation_id}: {describe(error)}") from error
 
 
 def _given(model: BaseModel) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""When a request is sent again. The only file that imports tenacity."""
+"""When a request is sent again. The only file that imports tenacity, and only once a request has failed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, stop_any
-
 from flow_client._core.interruptible import sleep
 from flow_client._core.lifecycle import renew_after_fork
 from flow_client._core.log import logger
+from flow_client._core.uninterrupted import load
 from flow_client.errors import (
+    PlatformClientError,
     PlatformConflictError,
     PlatformConnectionError,
     PlatformStatusError,
@@ -25,6 +25,8 @@ from flow_client.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tenacity import RetryCallState, Retrying
 
     from flow_client._core.deadline import Deadline
 
@@ -72,18 +74,35 @@ class RetryBudget:
 
 @dataclass
 class Call(Generic[ResultT]):
-    """One operation under way: what an attempt is, and the limits of all attempts together."""
+    """One operation in progress: how an attempt is made, and the limits of all attempts together.
+
+    Attributes:
+        attempts: how many attempts were made.
+        failure: why the first one failed, until `go_on` raises it.
+    """
 
     attempt: Callable[[], ResultT]
     deadline: Deadline
     max_attempts: int
     name: str
     attempts: int = 0
+    failure: PlatformClientError | None = None
 
     def __call__(self) -> ResultT:
         """Make one attempt."""
         self.attempts += 1
         return self.attempt()
+
+    def go_on(self) -> ResultT:
+        """Fail as the first attempt did; from the second time on make another attempt."""
+        failure, self.failure = self.failure, None
+        if failure is None:
+            return self()
+        try:
+            raise failure
+        finally:
+            # Its traceback holds this frame.
+            del failure
 
     def has_no_time(self, state: RetryCallState) -> bool:
         """Return whether the pause before the next attempt reaches the deadline."""
@@ -113,8 +132,28 @@ class Retrier:
 
     def run(self, call: Call[ResultT]) -> ResultT:
         """Return the call's result; raise the error of its last attempt."""
+        try:
+            result = call()
+        except PlatformClientError as error:
+            if call.max_attempts == 1 or not is_transient(error):
+                raise
+            call.failure = error
+        if call.failure is not None:
+            result = self._retrying(call)(call.go_on)
+        self._budget.give_back(call.attempts - 1)
+        return result
+
+    def _retrying(self, call: Call[ResultT]) -> Retrying:
+        """Return what goes on after the first attempt.
+
+        It is imported here: it takes a third of the time that a client takes to be imported, and most scripts see no
+        failure.
+        """
+        load("tenacity")
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_any  # noqa: PLC0415 - see above
+
         # One for each call: tenacity keeps its state by thread, and a signal handler may call in the midst of one.
-        retrying = Retrying(
+        return Retrying(
             sleep=self._sleep,
             retry=retry_if_exception(is_transient),
             wait=self._pause,
@@ -124,9 +163,6 @@ class Retrier:
             before_sleep=call.announce_retry,
             reraise=True,
         )
-        result = retrying(call)
-        self._budget.give_back(call.attempts - 1)
-        return result
 
     def _pause(self, state: RetryCallState) -> float:
         pause = backoff(state.attempt_number) * self._uniform(0.5, 1.0)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import platform
+import sys
 import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic_core import ValidationError
 
 import flow_client
-from flow_client._api.base import OwnAnswer
+from flow_client._api.model import Model
 from flow_client._core import jsontext
 from flow_client._core.checks import shown
 from flow_client._core.deadline import Deadline
@@ -250,7 +250,7 @@ def _fixed_headers(settings: Settings) -> dict[str, str]:
     return {
         "Accept": "application/json",
         "Accept-Encoding": "gzip, deflate",
-        "User-Agent": f"flow-client/{flow_client.__version__} python/{platform.python_version()}",
+        "User-Agent": f"flow-client/{flow_client.__version__} python/{sys.version.split()[0]}",
         **{name: value for name, value in optional.items() if value},
     }
 
@@ -268,27 +268,27 @@ def _checked_key(key: object) -> str:
 
 def _parse(request: Request, answer: HttpAnswer) -> Any:
     """Return the answer in the operation's type."""
-    operation = request.operation
+    kind: Any = request.operation.answer
     try:
-        value = _content(operation, answer)
-        if issubclass(operation.answer, BaseModel):
-            return operation.answer.model_validate(value)
+        value = _content(kind, answer)
+        if isinstance(kind, Model):
+            return kind.type.model_validate(value)
     except ValidationError as error:
         raise _broken_answer(request, answer, request_body.describe(error)) from error
     except ValueError as error:
         raise _broken_answer(request, answer, f"it is not JSON: {error}") from error
-    if not isinstance(value, operation.answer):
+    if not isinstance(value, kind):
         raise _broken_answer(request, answer, f"it is not a JSON object but {type(value).__name__}")
     return value
 
 
-def _content(operation: Operation[Any], answer: HttpAnswer) -> Any:
+def _content(kind: Any, answer: HttpAnswer) -> Any:
     """Return the JSON value of the body, or its text where the platform words the answer as it likes."""
     try:
         # An answer without a body says as much as null.
         return jsontext.decode(answer.content) if answer.content else None
     except ValueError:
-        if issubclass(operation.answer, OwnAnswer):
+        if isinstance(kind, Model) and kind.type.takes_text:
             return answer.content.decode("utf-8", "replace")
         raise
 

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 from support.http import Answer
 
+from flow_client import models
 from flow_client._api._generated import operations
+from flow_client._api.model import Model
 from flow_client.errors import PlatformServerError
 
 FIELDS = {"input_data": 1, "caller_deployment_id": None}
@@ -30,10 +32,13 @@ def test_an_operation_without_a_class_is_sent_once_and_without_a_key(make_client
 def test_only_fields_that_are_given_are_sent(client, http_server):
     """A platform's own default stays its own: a field that the method does not send is not sent as null."""
     http_server.default = Answer(200, {"a": 1})
-    model = operations.EXECUTE_TRANSFORM.request
 
-    class Grown(model):
+    class Grown(models.TransformCallRequest):
         priority: int | None = None
 
-    call(client, replace(operations.EXECUTE_TRANSFORM, request=Grown), FIELDS, transform_id="t")
+    class GrownModel(Model):
+        type = Grown
+
+    grown = replace(operations.EXECUTE_TRANSFORM, request=GrownModel("Grown"))
+    call(client, grown, FIELDS, transform_id="t")
     assert http_server.received[0].json == FIELDS

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from flow_client import models
 from flow_client._api._generated import operations
+from flow_client._api.model import Model
 from flow_client._api.operation import Operation
 from flow_client.local.api import problems
 from flow_client.local.api.auth import Authentication
@@ -218,14 +219,14 @@ def create_app(api: Api, signing_key: str) -> FastAPI:
 
 
 def _add_route(app: FastAPI, operation: Operation[Any], endpoint: Callable[..., Any]) -> None:
-    is_model = issubclass(operation.answer, (BaseModel, dict))
+    answer = operation.answer.type if isinstance(operation.answer, Model) else operation.answer
     app.add_api_route(
         operation.path,
         endpoint,
         methods=[operation.method],
         status_code=operation.success,
         operation_id=operation.operation_id,
-        response_model=operation.answer if is_model else Any,
+        response_model=Any if answer is object else answer,
         openapi_extra={"x-retry": operation.retry},
     )
 

@@ -21,8 +21,6 @@ from answers import is_right, report
 from urllib3 import HTTPResponse
 
 from flow_client import PlatformClient
-from flow_client._api._generated import models
-from flow_client._api.base import FlowModel
 from flow_client._waiting.polling import PollLoop
 
 WAIT = PollLoop.run.__code__
@@ -191,10 +189,6 @@ def main():
     client = PlatformClient()
     logging.getLogger("flow_client").setLevel(logging.CRITICAL)
     is_right(client, "warm-1")
-    # An interrupt while pydantic builds a model, at its first use, comes out as pydantic's SchemaError.
-    for model in vars(models).values():
-        if isinstance(model, type) and issubclass(model, FlowModel):
-            model.model_rebuild()
     files = psutil.Process().num_fds()
     end = time.monotonic() + seconds
     if kind == "call":
