@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flow_client._core.log import logger
-from flow_client._http.retry import backoff
+from flow_client._http.retry import pause_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +48,7 @@ class Outage:
         now = self._clock()
         self.since = self.since if self.failures else now
         self.failures += 1
-        asked = min(retry_after or 0.0, LONGEST_PAUSE)
-        pause = max(backoff(self.failures) * self._uniform(0.5, 1.0), asked)
+        pause = pause_after(self.failures, min(retry_after or 0.0, LONGEST_PAUSE), self._uniform)
         remaining = self.since + self._patience - now
         pause = min(pause, remaining) if remaining > 0 else pause
         self.due = now + pause

@@ -124,11 +124,14 @@ class Retrier:
     """Runs calls, and again where that can help. One retrier serves all threads of a client."""
 
     def __init__(
-        self, sleep: Callable[[float], None] = sleep, uniform: Callable[[float, float], float] = random.uniform
+        self,
+        sleep: Callable[[float], None] = sleep,
+        uniform: Callable[[float, float], float] = random.uniform,
+        budget: RetryBudget | None = None,
     ) -> None:
         self._sleep = sleep
         self._uniform = uniform
-        self._budget = RetryBudget()
+        self._budget = budget or RetryBudget()
 
     def run(self, call: Call[ResultT]) -> ResultT:
         """Return the call's result; raise the error of its last attempt."""
@@ -165,18 +168,33 @@ class Retrier:
         )
 
     def _pause(self, state: RetryCallState) -> float:
-        pause = backoff(state.attempt_number) * self._uniform(0.5, 1.0)
-        asked: float = getattr(_error(state), "retry_after", None) or 0.0
-        return max(pause, asked)
+        return pause_after(state.attempt_number, getattr(_error(state), "retry_after", None), self._uniform)
 
     def _has_no_token(self, _: RetryCallState) -> bool:
         return not self._budget.take()
 
 
-def backoff(failures: int) -> float:
+def pause_after(
+    failures: int,
+    retry_after: float | None,
+    uniform: Callable[[float, float], float],
+    longest: float = LONGEST_BACKOFF,
+) -> float:
+    """Return the seconds to wait after so many failures in a row, jittered: who failed together returns spread out.
+
+    Args:
+        failures: how many there were, at least 1.
+        retry_after: the seconds that the platform asks for, if it does; they are a minimum.
+        uniform: draws a random number between two.
+        longest: limit in seconds on the back-off; `retry_after` may exceed it.
+    """
+    return max(backoff(failures, longest) * uniform(0.5, 1.0), (retry_after or 0.0) * uniform(1.0, 1.1))
+
+
+def backoff(failures: int, longest: float = LONGEST_BACKOFF) -> float:
     """Return the seconds to wait after so many failures in a row, before jitter."""
     # The exponent is bounded: an hour of failures must not overflow a float.
-    return min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures - 1, 16))
+    return min(longest, FIRST_BACKOFF * 2.0 ** min(failures - 1, 16))
 
 
 def is_transient(error: BaseException | None) -> bool:

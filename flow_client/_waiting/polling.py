@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from flow_client._core.deadline import Deadline
 from flow_client._core.interruptible import sleep
 from flow_client._core.log import logger
-from flow_client._http.retry import backoff, is_transient
+from flow_client._http.retry import LONGEST_BACKOFF, is_transient, pause_after
 from flow_client.errors import (
     ExecutionWaitTimeout,
     PlatformClientError,
@@ -165,13 +165,14 @@ class Watch:
         return is_transient(error) or isinstance(error, PlatformTimeoutError)
 
     def _absorb(self, error: PlatformClientError) -> float:
-        """Note a failure; return the seconds until the next: fewer than by the schedule, or as `Retry-After` says."""
+        """Note a failure; return the seconds until the next poll: they grow up to the schedule's pause, or 8 s."""
         logger.debug("execution %s: a poll failed, the wait goes on: %s", self.execution_id, error)
         self._error = error.with_traceback(None)
         self._absorbed += 1
         self._failures += 1
         asked: float = getattr(error, "retry_after", None) or 0.0
-        return max(min(self.pause(), backoff(self._failures)), min(asked, LONGEST_REST))
+        longest = max(LONGEST_BACKOFF, self.pause())
+        return pause_after(self._failures, min(asked, LONGEST_REST), self._uniform, longest)
 
     def _timed_out(self) -> ExecutionWaitTimeout:
         status = self._record.status if self._record is not None else None

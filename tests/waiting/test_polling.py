@@ -1,6 +1,7 @@
 """The wait's schedule and its end, on a clock that is set by hand."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -136,7 +137,35 @@ def test_an_outage_is_polled_more_and_more_slowly():
     with pytest.raises(ExecutionWaitTimeout, match="polls failed, the last with: down") as caught:
         platform.wait(timeout=600)
     assert isinstance(caught.value.__cause__, PlatformConnectionError)
-    assert len(platform.polls) <= 600 / 8 + 50
+    assert len(platform.polls) <= 50
+
+
+def test_waits_that_fail_together_come_back_spread_out():
+    polls = []
+    for _ in range(50):
+        platform = Platform(failures=[PlatformConnectionError("down")] * 1000)
+        loop = PollLoop(platform.poll, clock=lambda platform=platform: platform.now, sleep=platform.sleep)
+        with pytest.raises(ExecutionWaitTimeout):
+            loop.run("e-1", 60, PollSchedule())
+        polls.append([at for at, *_ in platform.polls])
+    for number in (1, 5):
+        assert len({each[number] for each in polls}) == 50
+    assert all(len(each) <= 20 for each in polls)
+
+
+def test_the_pause_after_a_failure_grows_to_the_schedules_own():
+    platform = Platform()
+
+    def poll(execution_id, *, hold, timeout):
+        platform.failures = [PlatformConnectionError("down")] if platform.now > 3600 else []
+        return Platform.poll(platform, execution_id, hold=hold, timeout=timeout)
+
+    loop = PollLoop(poll, clock=lambda: platform.now, sleep=platform.sleep, uniform=lambda low, high: (low + high) / 2)
+    with pytest.raises(ExecutionWaitTimeout):
+        loop.run("e-1", 7200, PollSchedule())
+    failed = [at for at, *_ in platform.polls if at > 3600]
+    pauses = [after - before for before, after in pairwise(failed)][:9]
+    assert pauses == [pytest.approx(0.75 * seconds) for seconds in (0.25, 0.5, 1, 2, 4, 8, 16, 32, 60)]
 
 
 def test_retry_after_is_kept_to():
@@ -148,7 +177,7 @@ def test_retry_after_is_kept_to():
 def test_a_wait_asks_again_after_a_minute_however_long_it_was_told_to_stay_away():
     platform = Platform(ends_at=1, failures=[PlatformServerError("503", status_code=503, retry_after=3600)])
     assert platform.wait().status == "completed"
-    assert [at for at, *_ in platform.polls] == [0, 60]
+    assert [at for at, *_ in platform.polls] == [0, pytest.approx(63)]
 
 
 def test_a_wait_without_a_limit_goes_on_until_the_end():
