@@ -93,7 +93,7 @@ def test_a_full_log_blocks_until_there_is_room(log):
     blocked.join(0.05)
     assert blocked.is_alive()
     log.settle([first])
-    blocked.join(5)
+    blocked.join(30)
     assert not blocked.is_alive()
 
 
@@ -117,7 +117,7 @@ def test_who_waits_for_room_is_told_of_the_end():
     blocked.start()
     blocked.join(0.05)
     log.refuse_more(ClientClosedError("closed"))
-    blocked.join(5)
+    blocked.join(30)
     assert len(errors) == 1
 
 
@@ -173,15 +173,28 @@ def test_failures_are_counted_and_told_once_with_the_first_cause():
     log.raise_failures()
 
 
+def test_failures_behind_a_count_are_left_to_the_next_call_with_a_cause_of_their_own():
+    log = _log()
+    messages = _append(log, *(_message() for _ in range(3)))
+    log.fail(messages[:1], BridgeError("first"))
+    counted = log.failed
+    log.fail(messages[1:], BridgeError("second"))
+    with pytest.raises(UndeliveredError, match=r"1 message was not stored; the first cause: first"):
+        log.raise_failures(up_to=counted)
+    with pytest.raises(UndeliveredError, match=r"2 messages were not stored; the first cause: second"):
+        log.raise_failures()
+    log.raise_failures(up_to=counted)
+
+
 def test_who_waits_for_a_message_is_told_and_nobody_else():
     log = _log()
     (message,) = _append(log, _message(waited_for=True))
-    waiting = threading.Thread(target=message.wait, args=(5,))
+    waiting = threading.Thread(target=message.wait, args=(30,))
     waiting.start()
     waiting.join(0.05)
     assert waiting.is_alive()
     log.fail([message], BridgeError("refused"))
-    waiting.join(1)
+    waiting.join(30)
     assert not waiting.is_alive()
     log.raise_failures()
     assert str(message.error) == "refused"
@@ -304,7 +317,7 @@ def test_when_the_loop_ends_everything_fails_and_nothing_waits():
     blocked.start()
     blocked.join(0.05)
     log.end(BridgeError("the loop is dead"))
-    blocked.join(5)
+    blocked.join(30)
     assert barrier.is_open
     assert [str(error) for error in (event_.error, output.error, *caught)] == ["the loop is dead"] * 3
     with pytest.raises(BridgeError, match="dead"):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -195,8 +196,8 @@ def test_a_block_that_fails_is_not_masked_by_what_is_undelivered(server, frozen,
 def test_what_is_too_large_before_the_first_connection_is_told_later(server, execution_id):
     with NatsBridge(server.url) as bridge:
         # The first message of all is taken before there is a connection to ask.
-        with pytest.raises(UndeliveredError, match=r"1 message was not stored; .* accepts at most 1048064"):  # noqa: PT012
-            _push(bridge, execution_id, "x" * 2**20)  # raises it itself if its thread is slow to return
+        _push(bridge, execution_id, "x" * 2**20)
+        with pytest.raises(UndeliveredError, match=r"1 message was not stored; .* accepts at most 1048064"):
             bridge.flush()
         _push(bridge, execution_id, 1, 2)
         with pytest.raises(PayloadTooLargeError):
@@ -208,6 +209,22 @@ def test_what_is_too_large_before_the_first_connection_is_told_later(server, exe
         (2, 2),
         (3, 3),
     ]
+
+
+def test_a_push_that_is_slow_to_return_reports_its_own_message_to_the_next_call(server, execution_id, eventually):
+    def wait_until_given_up(frame, event, _argument):
+        if event == "call" and frame.f_code.co_name == "raise_failures":
+            assert eventually(lambda: bridge.stats().unacked == 0)
+
+    with NatsBridge(server.url) as bridge:
+        sys.setprofile(wait_until_given_up)
+        try:
+            _push(bridge, execution_id, "x" * 2**20)
+        finally:
+            sys.setprofile(None)
+        with pytest.raises(UndeliveredError, match="1 message was not stored"):
+            _push(bridge, execution_id, 1)
+    assert [event["event_data"] for event in read_events(server.url, execution_id)] == [1]
 
 
 def test_an_output_that_is_stored_tells_of_events_that_are_not(server, bus, execution_id):

@@ -145,7 +145,8 @@ class Backlog:
         self._taken = 0
         self._barriers: deque[tuple[int, Latch]] = deque()
         self._failed = 0
-        self._cause: BridgeError | ClientClosedError | None = None
+        # Why each of those that are not reported yet was given up, by how many were given up before it.
+        self._causes: dict[int, BridgeError | ClientClosedError] = {}
 
     # Called by any thread.
 
@@ -212,21 +213,28 @@ class Backlog:
                 return self._has_room(size)
         return True
 
-    def raise_failures(self, *, is_stored: bool = False) -> None:
+    @property
+    def failed(self) -> int:
+        """How many messages were given up so far that no caller waited for."""
+        return self._failed
+
+    def raise_failures(self, *, up_to: int | None = None, is_stored: bool = False) -> None:
         """Raise an error that counts the messages given up since the last call, if there were any.
 
         Args:
+            up_to: the value of `failed` to count up to; later failures are left to the next call.
             is_stored: whether the caller's own message is stored, which the error then says.
         """
         if self._failed != self._reported:
-            error = self.take_failures(is_stored=is_stored)
+            error = self.take_failures(up_to=up_to, is_stored=is_stored)
             if error is not None:
                 raise error from error.__cause__
 
-    def take_failures(self, *, is_stored: bool = False) -> UndeliveredError | None:
+    def take_failures(self, *, up_to: int | None = None, is_stored: bool = False) -> UndeliveredError | None:
         """Return an error that counts the messages given up since the last call, None if there were none."""
-        failed, reported, cause = self._failed, self._reported, self._cause
-        if failed == reported:
+        failed, reported = self._failed if up_to is None else up_to, self._reported
+        cause = self._causes.get(reported)
+        if failed <= reported or cause is None:  # None: another thread has just taken them
             return None
         error = _undelivered(failed - reported, cause, is_stored=is_stored)
         error.__cause__ = cause
@@ -322,8 +330,9 @@ class Backlog:
         self._shorten()
 
     def _count_failure(self, error: BridgeError | ClientClosedError) -> None:
-        if self._failed == self._reported:
-            self._cause = error
+        while self._causes and (first := next(iter(self._causes))) < self._reported:
+            del self._causes[first]
+        self._causes[self._failed] = error
         self._failed += 1
 
     def fail_all(self, error: BridgeError | ClientClosedError) -> None:

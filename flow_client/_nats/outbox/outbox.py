@@ -101,8 +101,9 @@ class Outbox:
         """
         message = Message(subject, content)
         self._check_size(message)
+        failed = self._backlog.failed  # before this message can be given up itself
         self._backlog.append(message)
-        self._backlog.raise_failures()
+        self._backlog.raise_failures(up_to=failed)
 
     def store(self, subject: str, payload: bytes) -> None:
         """Queue a message and return when it and all before it are stored.
