@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             nats_url=options.nats_url,
             port=options.port,
             max_workers=options.max_workers,
+            fresh_workers=options.fresh_workers,
         ) as platform:
             print(_welcome(platform), flush=True)
             return _watch(platform)
@@ -71,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="how many executions run at the same time (default: twice the CPUs, at least 4)",
+    )
+    parser.add_argument(
+        "--fresh-workers",
+        action="store_true",
+        help="run each execution in a newly started interpreter (default: in a fork of a warm one, on Linux)",
     )
     return parser
 

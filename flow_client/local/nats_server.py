@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -72,16 +71,33 @@ class NatsServer:
         Raises:
             LocalPlatformError: nats-server is not installed, or it did not start.
         """
+        self.launch()
+        self.wait_until_ready()
+        return self
+
+    def launch(self) -> None:
+        """Start the server's process unless it is there. Does not wait until it answers.
+
+        Raises:
+            LocalPlatformError: nats-server is not installed.
+        """
         if self._process is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             config = self._write_config()
             self._process = GuardedProcess([_binary(), "--config", str(config)], log=self._folder / "nats.log")
+
+    def wait_until_ready(self) -> None:
+        """Return when the launched server answers.
+
+        Raises:
+            LocalPlatformError: it ended, or was not ready in time.
+        """
+        if self._process is not None:
             try:
-                self.pid, self.port = self._wait_until_ready(self._process)
+                self.pid, self.port = self._started(self._process)
             except BaseException:
                 self.stop()
                 raise
-        return self
 
     def stop(self) -> None:
         """End the server. Its streams stay in the store. Can be called twice."""
@@ -92,7 +108,7 @@ class NatsServer:
     def kill(self) -> None:
         """Kill the server, as a crash would, and return when it has ended."""
         if self._process is not None:
-            os.kill(self.pid, signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
             self._process = None
 
@@ -124,7 +140,7 @@ class NatsServer:
             json.dump(config, file)
         return path
 
-    def _wait_until_ready(self, process: GuardedProcess) -> tuple[int, int]:
+    def _started(self, process: GuardedProcess) -> tuple[int, int]:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             ended = process.unexpected_end()

@@ -15,7 +15,7 @@ from flow_client.local.errors import LocalPlatformError, SettingError
 from flow_client.local.identifiers import ID_PATTERN, is_id
 from flow_client.local.manifest import load
 from flow_client.local.nats_server import NatsServer
-from flow_client.local.preflight import check_nats_answers, check_port_is_free
+from flow_client.local.preflight import check_nats_answers, reserve_port
 from flow_client.local.processes.guarded import GuardedProcess
 from flow_client.local.runner.handler_check import check_handlers
 from flow_client.local.settings import (
@@ -61,6 +61,8 @@ class LocalPlatform:
         org_id: the organisation for which tokens are issued.
         workspace_id: the workspace for which tokens are issued.
         ring_id: the ring that the runner serves.
+        fresh_workers: whether each execution gets a newly started interpreter, instead of a fork of one that has
+            imported what workers need. Only Linux forks; elsewhere it is always a new one.
 
     Raises:
         SettingError: one of these values is not valid.
@@ -77,6 +79,7 @@ class LocalPlatform:
         org_id: str = DEFAULT_ORG_ID,
         workspace_id: str = DEFAULT_WORKSPACE_ID,
         ring_id: str = DEFAULT_RING_ID,
+        fresh_workers: bool = False,
     ) -> None:
         self.org_id = _identifier("org_id", org_id)
         self.workspace_id = _identifier("workspace_id", workspace_id)
@@ -87,6 +90,7 @@ class LocalPlatform:
         self._port = _whole_number("port", port, 0, _LAST_PORT)
         workers = default_max_workers() if max_workers is None else max_workers
         self._max_workers = _whole_number("max_workers", workers, 1, _MOST_WORKERS)
+        self._fresh_workers = fresh_workers
         self._pid: int | None = None
         self._settings: ServiceSettings | None = None
         self._nats: NatsServer | None = None
@@ -175,25 +179,30 @@ class LocalPlatform:
             return self
         manifest = load(self._components)
         check_handlers(manifest)
-        check_port_is_free(_HOST, self._port)
-        if self._nats_url is not None:
-            check_nats_answers(self._nats_url)
-        self._pid = os.getpid()
-        atexit.register(self.stop)
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
+        with reserve_port(_HOST, self._port) as port:
+            if self._nats_url is not None:
+                check_nats_answers(self._nats_url)
+            self._pid = os.getpid()
+            atexit.register(self.stop)
+            try:
+                self._start(port.getsockname()[1])
+            except BaseException:
+                self.stop()
+                raise
         return self
 
     def stop(self) -> None:
         """End all processes, in order and within a few seconds. Can be called twice. Does nothing in a forked child."""
         if self._pid != os.getpid():
             return
-        for process in (self._runner, self._api, self._nats):
-            if process is not None:
-                process.stop()
+        services = [service for service in (self._runner, self._api) if service is not None]
+        for service in services:
+            service.terminate()
+        for service in services:
+            service.stop()
+        if self._nats is not None:
+            # Writing its streams out takes the server longest. Nobody will read those of a temporary store.
+            (self._nats.kill if self._store.is_temporary else self._nats.stop)()
         self._runner = self._api = self._nats = self._settings = None
         self._store.close()
         atexit.unregister(self.stop)
@@ -205,7 +214,8 @@ class LocalPlatform:
         ends = (process.unexpected_end() for process in processes if process is not None)
         return next(filter(None, ends), None)
 
-    def _start(self) -> None:
+    def _start(self, port: int) -> None:
+        """Start all processes side by side: most of their start is importing."""
         store = self._store.open()
         self._settings = ServiceSettings(
             components=str(self._components),
@@ -213,25 +223,32 @@ class LocalPlatform:
             nats_url=self._nats_url or "",
             signing_key=self._store.signing_key(),
             ring_id=self.ring_id,
-            port=self._port,
+            port=port,
             max_workers=self._max_workers,
+            api_url=f"http://{_HOST}:{port}",
+            fresh_workers=self._fresh_workers,
         )
-        if self._nats_url is None:
-            self._nats = NatsServer(store / "nats").start()
-            self._settings = replace(self._settings, nats_url=self._nats.url)
-        self._start_api()
-        self._start_runner()
+        with reserve_port(_HOST) as nats_port:
+            if self._nats_url is None:
+                self._nats = NatsServer(store / "nats", port=nats_port.getsockname()[1])
+                self._nats.launch()
+                self._settings = replace(self._settings, nats_url=self._nats.url)
+            self._api = self._launch("api", _API_GRACE)
+            self._runner = self._launch("runner", _RUNNER_GRACE)
+            if self._nats is not None:
+                self._nats.wait_until_ready()
+        for service in (self._api, self._runner):
+            service.announcement(START_TIMEOUT)
 
     def _start_api(self) -> None:
-        self._api = self._service("api", _API_GRACE)
-        port = self._api.announcement(START_TIMEOUT)["port"]
-        self._settings = replace(self._running_settings, port=port, api_url=f"http://{_HOST}:{port}")
+        self._api = self._launch("api", _API_GRACE)
+        self._api.announcement(START_TIMEOUT)
 
     def _start_runner(self) -> None:
-        self._runner = self._service("runner", _RUNNER_GRACE)
+        self._runner = self._launch("runner", _RUNNER_GRACE)
         self._runner.announcement(START_TIMEOUT)
 
-    def _service(self, name: str, grace: float) -> GuardedProcess:
+    def _launch(self, name: str, grace: float) -> GuardedProcess:
         settings = self._running_settings
         return GuardedProcess(
             [sys.executable, "-m", f"flow_client.local.{name}"],

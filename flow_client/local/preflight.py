@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from urllib.parse import urlsplit
 
 from flow_client._nats.servers import resolve_servers
@@ -14,16 +15,26 @@ _CONNECT_TIMEOUT = 5.0
 _NATS_PORT = 4222
 
 
-def check_port_is_free(host: str, port: int) -> None:
-    """Raise `SettingError` unless a server can listen on the port; 0 means any free port."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise SettingError(
-                f"port {port} on {host} cannot be used: {error.strerror}; choose another one, or 0 for any free port"
-            ) from error
+# With it a socket that does not listen lets a server listen on its port. Elsewhere another option does that.
+_SHARED = socket.SO_REUSEADDR if sys.platform == "linux" else socket.SO_REUSEPORT
+
+
+def reserve_port(host: str, port: int = 0) -> socket.socket:
+    """Return a socket that keeps the port, 0 for any free one, until a server of ours listens on it; then close it.
+
+    Raises:
+        SettingError: no server can listen on the port.
+    """
+    reservation = socket.socket()
+    reservation.setsockopt(socket.SOL_SOCKET, _SHARED, 1)
+    try:
+        reservation.bind((host, port))
+    except OSError as error:
+        reservation.close()
+        raise SettingError(
+            f"port {port} on {host} cannot be used: {error.strerror}; choose another one, or 0 for any free port"
+        ) from error
+    return reservation
 
 
 def check_nats_answers(url: str) -> None:

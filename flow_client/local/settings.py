@@ -41,6 +41,7 @@ class ServiceSettings:
     port: int = 0
     max_workers: int = 1
     api_url: str = ""
+    fresh_workers: bool = False
 
     @property
     def log_folder(self) -> Path:

@@ -20,6 +20,11 @@ class Store:
         self._folder: Path | None = None
         self._lock: int | None = None
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the folder is removed when the store is closed."""
+        return self._kept is None
+
     def open(self) -> Path:
         """Create the folder if it does not exist, lock it and return it.
 
@@ -50,7 +55,7 @@ class Store:
             # Forked children share the lock. Closing the file would not release it while one of them is alive.
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             self._release()
-        if self._folder is not None and self._kept is None:
+        if self._folder is not None and self.is_temporary:
             shutil.rmtree(self._folder)
         self._folder = None
 

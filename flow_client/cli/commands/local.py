@@ -27,6 +27,7 @@ command = click.Group("local", help="Run a small platform on this machine.\n\nIt
 @click.option("--store", metavar="DIR", help="The folder for executions and logs; a temporary one by default.")
 @click.option("--nats-url", metavar="URL", help="A running NATS server with JetStream; one is started by default.")
 @click.option("--max-workers", metavar="N", help="How many executions run at the same time.")
+@click.option("--fresh-workers", is_flag=True, help="Run each execution in a new interpreter, not in a fork.")
 def start(_options: Options, **given: Any) -> int:
     """Run a local platform until Ctrl-C.
 
@@ -38,10 +39,12 @@ def start(_options: Options, **given: Any) -> int:
     with needs_extra("local"):
         from flow_client.local.__main__ import main
 
-    arguments = [
-        part for name, value in given.items() if value is not None for part in (f"--{name.replace('_', '-')}", value)
-    ]
-    return main(arguments)
+    return main([part for name, value in given.items() if value not in (None, False) for part in _option(name, value)])
+
+
+def _option(name: str, value: Any) -> list[str]:
+    option = f"--{name.replace('_', '-')}"
+    return [option] if value is True else [option, str(value)]
 
 
 command.add_command(start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from flow_client.local.processes.guarded import announce
 from flow_client.local.state.connection import connect
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from flow_client.local.settings import ServiceSettings
 
 HOST = "127.0.0.1"
@@ -42,7 +45,26 @@ async def serve(settings: ServiceSettings) -> None:
     )
     with _listen(settings.port) as listener:
         announce({"port": listener.getsockname()[1]})
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await _Server(config).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A server that ends as soon as it gets a signal, not at its next tick."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._loop = asyncio.get_running_loop()
+        self._signalled = asyncio.Event()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._signalled.set)
+
+    async def main_loop(self) -> None:
+        ticking = asyncio.create_task(super().main_loop())
+        signalled = asyncio.create_task(self._signalled.wait())
+        await asyncio.wait([ticking, signalled], return_when=asyncio.FIRST_COMPLETED)
+        ticking.cancel()
 
 
 def _listen(port: int) -> socket.socket:

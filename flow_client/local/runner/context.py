@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from nats.js import JetStreamContext
 
     from flow_client.local.manifest import Manifest
+    from flow_client.local.runner.workers import Workers
     from flow_client.local.settings import ServiceSettings
     from flow_client.local.state.logs import LogFolder
     from flow_client.local.state.records import Executions
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunnerContext:
-    """What all runs of a runner share. `threads` has one thread for each worker."""
+    """What all runs of a runner share."""
 
     js: JetStreamContext
     executions: Executions
     manifest: Manifest
     settings: ServiceSettings
     logs: LogFolder
-    threads: Executor
+    workers: Workers

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flow_client.local.errors import ManifestError
 from flow_client.local.runner.worker_command import base_environment
@@ -15,6 +13,7 @@ from flow_client.local.runner.worker_command import base_environment
 if TYPE_CHECKING:
     from flow_client.local.manifest import Component, Manifest
 
+_IMPORTS = "flow_client.local.runner.handler_import"
 CHECK_TIMEOUT = 60.0
 """Seconds for importing all handlers."""
 
@@ -28,7 +27,7 @@ def check_handlers(manifest: Manifest) -> None:
     components = [component for component in manifest.components if component.handler]
     try:
         done = subprocess.run(  # noqa: S603 - the interpreter and checked names
-            [sys.executable, "-m", __name__, *(component.handler for component in components)],
+            [sys.executable, "-m", _IMPORTS, *(component.handler for component in components)],
             cwd=manifest.folder,
             env=base_environment(manifest.folder),
             stdin=subprocess.DEVNULL,
@@ -53,29 +52,3 @@ def check_handlers(manifest: Manifest) -> None:
 
 def _error(manifest: Manifest, component: Component, problem: str) -> ManifestError:
     return ManifestError(f"{manifest.path}:{component.line}: handler is {component.handler!r}: {problem}")
-
-
-def problem_with(handler: str) -> str | None:
-    """Return what is wrong with `module:function`; None if it can be called."""
-    module_name, _, path = handler.partition(":")
-    try:
-        found: Any = importlib.import_module(module_name)
-    except BaseException as error:  # noqa: BLE001 - a module that exits when it is imported is as wrong as one that raises
-        return f"importing {module_name} raised {type(error).__name__}: {error}"
-    for name in path.split("."):
-        if not hasattr(found, name):
-            return f"{module_name} has no {path!r}; define it or correct the name"
-        found = getattr(found, name)
-    return None if callable(found) else f"{path!r} in {module_name} has type {type(found).__name__}, not a function"
-
-
-def _main(handlers: list[str]) -> None:
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as report:
-        os.dup2(2, 1)  # so that what components print does not end up in the report
-        for handler in handlers:
-            report.write(json.dumps(problem_with(handler)) + "\n")
-            report.flush()
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1:])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import nats.errors
@@ -14,6 +13,7 @@ from flow_client.local.manifest import load
 from flow_client.local.processes.guarded import announce
 from flow_client.local.runner.context import RunnerContext
 from flow_client.local.runner.worker_run import WorkerRun
+from flow_client.local.runner.workers import Workers
 from flow_client.local.state import dispatch
 from flow_client.local.state.changes import watch
 from flow_client.local.state.connection import connect
@@ -22,9 +22,6 @@ from flow_client.local.state.records import Executions, Record
 from flow_client.local.state.streams import execution_id_of
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
@@ -99,20 +96,21 @@ async def run(settings: ServiceSettings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    connection = await connect(settings.nats_url, "flow-local-runner")
-    with ThreadPoolExecutor(settings.max_workers * dispatch.LEVELS, "worker") as threads:
-        runner = Runner(await _context(settings, connection, threads))
-        await runner.watch()
-        await _take_until(stopped, runner, await _subscribe(connection.jetstream(), settings.ring_id))
-    await asyncio.wait_for(connection.close(), _CLOSE_TIMEOUT)
-
-
-async def _context(settings: ServiceSettings, connection: Client, threads: Executor) -> RunnerContext:
     settings.log_folder.mkdir(parents=True, exist_ok=True)
     logs = LogFolder(settings.log_folder)
-    await logs.serve(connection)
-    js = connection.jetstream()
-    return RunnerContext(js, await Executions.open(js), load(settings.components), settings, logs, threads)
+    manifest = load(settings.components)
+    workers = Workers(settings, manifest.folder, logs)
+    workers.warm_up({})
+    try:
+        connection = await connect(settings.nats_url, "flow-local-runner")
+        await logs.serve(connection)
+        js = connection.jetstream()
+        runner = Runner(RunnerContext(js, await Executions.open(js), manifest, settings, logs, workers))
+        await runner.watch()
+        await _take_until(stopped, runner, await _subscribe(js, settings.ring_id))
+        await asyncio.wait_for(connection.close(), _CLOSE_TIMEOUT)
+    finally:
+        await workers.close()
 
 
 async def _subscribe(js: JetStreamContext, ring_id: str) -> list[JetStreamContext.PullSubscription]:

@@ -1,15 +1,15 @@
-"""The command and the environment of an execution's worker."""
+"""The order for an execution's worker: module, argument and environment."""
 
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from typing import TYPE_CHECKING
 
 from flow_client.local import tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from flow_client.local.manifest import Component
@@ -27,11 +27,6 @@ def deployment_id(kind: str, component_id: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"flow-local:{kind}/{component_id}"))
 
 
-def command(component: Component) -> list[str]:
-    """Return the command that runs one execution of `component`."""
-    return [sys.executable, "-m", "flow_client.worker", component.handler]
-
-
 def base_environment(folder: Path) -> dict[str, str]:
     """Return the variables that every worker gets, as in a container: the platform's own settings do not leak in."""
     inherited = {k: v for k, v in os.environ.items() if k in _INHERITED or k.startswith(_INHERITED_PREFIX)}
@@ -39,13 +34,18 @@ def base_environment(folder: Path) -> dict[str, str]:
     return {**inherited, "PYTHONPATH": os.pathsep.join(python_path)}
 
 
+def lasting_environment(folder: Path, own: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that all workers of components with the variables `own` get."""
+    # Unbuffered, so that the log has what was printed before a crash or a timeout.
+    return {**base_environment(folder), "PYTHONUNBUFFERED": "1", **own}
+
+
 def environment(record: Record, component: Component, folder: Path, settings: ServiceSettings) -> dict[str, str]:
     """Return the environment of the worker that runs `record`'s execution."""
     lifetime = record.timeout_seconds + _TOKEN_MARGIN
     token = tokens.issue(settings.signing_key, record.org_id, record.workspace_id, lifetime, record.level + 1)
     return {
-        **base_environment(folder),
-        "PYTHONUNBUFFERED": "1",  # so that the log has what was printed before a crash or a timeout
+        **lasting_environment(folder, component.env),
         "PLATFORM_API_URL": settings.api_url,
         "AUTH_TOKEN": token,
         "ORG_ID": record.org_id,

@@ -14,9 +14,6 @@ from nats.js.errors import NotFoundError
 from flow_client._api._generated.operations import EXECUTION_INPUT_SUBJECT, EXECUTION_OUTPUT_SUBJECT
 from flow_client._core.timestamps import utc_now
 from flow_client._nats.jetstream import INPUT_STREAM
-from flow_client.local.processes.guarded import GuardedProcess
-from flow_client.local.runner import worker_command
-from flow_client.local.settings import WORKER_GRACE
 from flow_client.local.state.dispatch import ACK_WAIT, MAX_DELIVERIES
 from flow_client.local.state.records import Record, moment, now
 from flow_client.local.state.streams import OUTPUT_STREAM, execution_id_of
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
 
     from flow_client.local.manifest import Component
     from flow_client.local.runner.context import RunnerContext
+    from flow_client.local.runner.workers import Worker
 
 _HEARTBEAT = ACK_WAIT / 3
 """Seconds between two signs of life: even when one is lost, the execution is not delivered to another runner."""
@@ -45,7 +43,7 @@ class WorkerRun:
         self._context = context
         self._number = message.metadata.num_delivered
         self._stop = asyncio.Event()
-        self._process: GuardedProcess | None = None
+        self._worker: Worker | None = None
         self._returned = False
 
     def stop_if_ended(self, record: Record | None) -> None:
@@ -57,8 +55,8 @@ class WorkerRun:
         """Kill the worker and return the execution to the queue."""
         self._returned = True
         self._stop.set()
-        if self._process is not None:
-            self._process.kill()
+        if self._worker is not None:
+            self._worker.kill()
 
     async def process(self) -> None:
         """Run the execution, then acknowledge the message or return it. Until then JetStream is told to wait."""
@@ -99,33 +97,20 @@ class WorkerRun:
         return dataclasses.replace(begun, deliveries=self._number)
 
     async def _work(self, record: Record, component: Component) -> int:
-        loop = asyncio.get_running_loop()
-        process = await loop.run_in_executor(self._context.threads, self._start, record, component)
-        self._process = process
-        exited = loop.run_in_executor(self._context.threads, process.wait)
+        worker = await self._context.workers.start(record, component)
+        self._worker = worker
         stopped = asyncio.create_task(self._stop.wait())
         try:
-            either: set[asyncio.Future[Any]] = {exited, stopped}
+            either: set[asyncio.Future[Any]] = {worker.exited, stopped}
             await asyncio.wait(either, timeout=_left(record), return_when=asyncio.FIRST_COMPLETED)
-            if not exited.done() and not stopped.done():
+            if not worker.exited.done() and not stopped.done():
                 await self._time_out(record)
         finally:
             stopped.cancel()
             # A terminated worker reports a failure. That is right when the execution is over, but not when another
             # runner will run it: then the worker is killed.
-            (process.kill if self._returned else process.terminate)()
-        return await exited
-
-    def _start(self, record: Record, component: Component) -> GuardedProcess:
-        folder = self._context.manifest.folder
-        return GuardedProcess(
-            worker_command.command(component),
-            log=self._context.logs.file(self.execution_id),
-            env=worker_command.environment(record, component, folder, self._context.settings),
-            cwd=folder,
-            grace=WORKER_GRACE,
-            orphan_grace=0,
-        )
+            (worker.kill if self._returned else worker.terminate)()
+        return await worker.exited
 
     async def _keep_alive(self) -> None:
         while True:
