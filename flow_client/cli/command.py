@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Example = tuple[str, str]
+    Printing = Literal["all", "notes", "nothing"]
 
 
 class Command(click.Command):
@@ -36,7 +37,7 @@ class Command(click.Command):
 
 
 def command(
-    name: str, *, examples: Sequence[Example], is_connected: bool = True, has_json: bool = True, **more: Any
+    name: str, *, examples: Sequence[Example], is_connected: bool = True, prints: Printing = "all", **more: Any
 ) -> Callable[[Callable[..., Any]], Command]:
     """Declare a function as a command, whose first argument is the `Options`.
 
@@ -44,14 +45,14 @@ def command(
         name: the command's name.
         examples: pairs of what an example does and its command line.
         is_connected: whether it takes settings.
-        has_json: whether it takes the options about what is printed.
+        prints: which options about what is printed it takes: `all`, `notes` for those but `--json`, or `nothing`.
         more: what `click.command` takes.
     """
 
     def declare(function: Callable[..., Any]) -> Command:
         declared = click.command(name, cls=Command, **more)(click.pass_obj(function))
         declared.params += options.settings() if is_connected else []
-        declared.params += options.printing() if has_json else []
+        declared.params += options.printing(has_json=prints == "all") if prints != "nothing" else []
         declared.examples = examples
         return declared
 

@@ -83,10 +83,11 @@ def settings() -> list[click.Parameter]:
     ]
 
 
-def printing() -> list[click.Parameter]:
-    """Return the options that say what is printed."""
+def printing(*, has_json: bool) -> list[click.Parameter]:
+    """Return the options that say what is printed; a command that prints nothing but JSON has no option for it."""
+    json = [_common("--json", "is_json", is_flag=True, help="Print JSON, for scripts.")]
     return [
-        _common("--json", "is_json", is_flag=True, help="Print JSON, for scripts."),
+        *(json if has_json else []),
         _common("-q", "--quiet", "is_quiet", is_flag=True, help="Print results and errors only."),
         _common("-v", "--verbose", "is_verbose", is_flag=True, help="Log what is done to standard error."),
     ]

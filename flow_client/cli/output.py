@@ -35,6 +35,10 @@ class Output:
         """Print a line of a result for people."""
         self._write(printable(line))
 
+    def line(self, text: str) -> None:
+        """Print a line of JSON as it is."""
+        self._write(text)
+
     def value(self, value: Any) -> None:
         """Print a JSON value for people, and for scripts that want nothing else."""
         self._write(json_text(value, indent=2))

@@ -39,6 +39,7 @@ program = LazyGroup(
         "result": "Print the output of an execution.",
         "cancel": "Ask for the cancellation of executions.",
         "events": "Print the events of an execution.",
+        "map": "Run one execution for each line of a file.",
         "skills": "Print the skills that a service publishes.",
         "config": "Show the settings and where they come from.",
         "local": "Run a small platform on this machine.",

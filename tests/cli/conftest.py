@@ -1,14 +1,6 @@
-"""One platform for all tests of the command line."""
+"""What the tests of the command line share."""
 
 import pytest
-
-from flow_client.local import LocalPlatform
-
-
-@pytest.fixture(scope="session")
-def platform(components):
-    with LocalPlatform(components) as platform:
-        yield platform
 
 
 @pytest.fixture

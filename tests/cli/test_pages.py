@@ -45,7 +45,8 @@ QUICK = [
 def shell(at_platform, tmp_path, monkeypatch, components):
     """Runs a command line as a reader of the pages would, and returns the finished process."""
     with at_platform.client() as client:
-        ids = [client.submit_workflow_execution("echo", {"text": "to be"}).execution_id for _ in range(2)]
+        handles = [client.submit_workflow_execution("echo", {"text": "to be"}) for _ in range(2)]
+        ids = [handle.wait(SECONDS).execution_id for handle in handles]
     (tmp_path / "input.json").write_text('{"name": "Ada"}')
     (tmp_path / "inputs.jsonl").write_text('{"text": "to be"}\n{"text": "or not to be"}\n')
     (tmp_path / "package").mkdir()
@@ -135,6 +136,7 @@ def test_what_json_prints_is_what_the_schema_says(at_platform):
         flow("cancel", execution["execution_id"], "--json"),
         flow("skills", "search", "--json"),
         flow("config", "show", "--json"),
+        flow("map", "workflow", "echo", "--inputs", "-", "--key", "schema", stdin='{"a": 1}'),
     ]
     lines = [line for done in printed for line in json_lines(done.stdout)]
     for line in lines:

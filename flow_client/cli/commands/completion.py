@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         ("For fish:", "flow-client completion fish > flow-client.fish"),
     ],
     is_connected=False,
-    has_json=False,
+    prints="nothing",
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(options: Options, shell: str) -> int:

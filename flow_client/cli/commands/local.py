@@ -18,7 +18,7 @@ command = click.Group("local", help="Run a small platform on this machine.\n\nIt
     "start",
     examples=[("Run the components of a manifest:", "flow-client local start --components components.toml")],
     is_connected=False,
-    has_json=False,
+    prints="nothing",
 )
 @click.option(
     "--components", required=True, metavar="FILE", help="The manifest: a TOML file that lists the components."

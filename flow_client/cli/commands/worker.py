@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ),
     ],
     is_connected=False,
-    has_json=False,
+    prints="nothing",
 )
 @click.argument("handler", metavar="MODULE:FUNCTION")
 @click.option("--input", "input_data", metavar="JSON|@FILE|-", help="Call the function here with this input.")
