@@ -1,7 +1,8 @@
 """A small HTTP server in a process of its own: raw sockets, keep-alive, an answer in one send, no Nagle.
 
 The first part of an execution's id says what it does: `slow-…` is answered after 50 ms; `held-…` ends at a random
-moment, and its answer is held until then and says when that was; any other is answered at once with 1 KiB.
+moment, and its answer is held until then and says when that was; `running-…` does not end; any other has ended. They
+are answered at once with 1 KiB.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class Server:
 
 
 def record(execution_id: str, output: object) -> bytes:
-    """Return a completed execution's record of 1 KiB."""
-    fields = {"execution_id": execution_id, "status": "completed", "output": output, "filler": ""}
+    """Return an execution's record of 1 KiB."""
+    status = "running" if execution_id.startswith("running") else "completed"
+    fields = {"execution_id": execution_id, "status": status, "output": output, "filler": ""}
     fields["filler"] = "x" * (ANSWER_BYTES - len(json.dumps(fields)))
     return json.dumps(fields).encode()
 
