@@ -30,8 +30,7 @@ class Package:
     def with_code(self):
         """Return this package with the rest of the client in it."""
         if not (self.code / "client.py").exists():
-            skip = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / "flow_client", self.code, ignore=skip, dirs_exist_ok=True)
+            shutil.copytree(ROOT / "flow_client", self.code, dirs_exist_ok=True)  # with what is compiled already
         return self
 
     def run(self, program, *arguments):

@@ -1,6 +1,7 @@
 """The lock and what is generated from it: deterministic, watchful, strict about what the client needs to know."""
 
 import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def changed(tmp_path):
         document = copy.deepcopy(DOCUMENT)
         change(document)
         path = tmp_path / "openapi.yaml"
-        path.write_text(yaml.safe_dump(document))
+        path.write_text(json.dumps(document))
         return str(path)
 
     return write
@@ -55,23 +56,21 @@ def test_what_stands_there_is_what_is_generated(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_two_runs_write_the_same_bytes(tmp_path):
-    texts = []
-    for name in ("one", "two"):
-        assert main(["--output", str(tmp_path / name)]) == 0
-        folder = tmp_path / name
-        texts.append({str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.py")})
-    assert texts[0] == texts[1]
-    assert set(texts[0]) == {*MODULES}
+def test_another_run_writes_the_same_bytes(tmp_path):
+    assert main(["--output", str(tmp_path)]) == 0
+    written = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*.py")}
+    assert written == {name: (DEFAULT_OUTPUT / name).read_bytes() for name in MODULES}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_drift_is_found_and_shown(generated, capsys, name):
-    path = generated / name
-    path.write_text(path.read_text() + "# a hand edit\n")
+def test_drift_is_found_and_shown(generated, capsys):
+    for name in MODULES:
+        path = generated / name
+        path.write_text(path.read_text() + f"# a hand edit of {name}\n")
     assert main(["--check", "--output", str(generated)]) == 1
-    assert "-# a hand edit" in capsys.readouterr().out
-    assert path.read_text().endswith("# a hand edit\n")
+    shown = capsys.readouterr().out
+    for name in MODULES:
+        assert f"-# a hand edit of {name}\n" in shown
+        assert (generated / name).read_text().endswith(f"# a hand edit of {name}\n")
 
 
 def test_a_new_field_is_drift(changed, capsys):
