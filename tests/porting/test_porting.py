@@ -15,6 +15,7 @@ from pathlib import Path
 import jwt
 import pytest
 from support.bus import Bus
+from support.size import few
 
 from flow_client import PlatformClient
 
@@ -72,11 +73,14 @@ def run(platform, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("name", ["submit_and_wait", "components_and_skills"])
-def test_a_script_prints_the_same_without_await(run, name):
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("name", "ports"), [("submit_and_wait", PORTS), ("components_and_skills", few([by_the_page], of=PORTS))]
+)
+def test_a_script_prints_the_same_without_await(run, name, ports):
     source = (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")
     printed = run(source, "support.async_client")
-    for port in PORTS:
+    for port in ports:
         assert run(port(source), "flow_client") == printed
 
 
