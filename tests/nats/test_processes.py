@@ -2,26 +2,24 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.processes import STRICT, without_slow_steps
 
 from flow_client import NatsBridge
-
-PYTHON = [sys.executable, "-X", "faulthandler", "-W", "error"]
 
 
 def _run(script, nats_url, *arguments):
     done = subprocess.run(
-        [*PYTHON, "-c", script, *arguments],
+        [*STRICT, "-c", script, *arguments],
         env={**os.environ, "NATS_URL": nats_url},
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, without_slow_steps(done.stderr)) == (0, "")
     return done.stdout
 
 

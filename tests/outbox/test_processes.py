@@ -1,7 +1,6 @@
 """What happens to the outbox at a process's exit and after a fork."""
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ import uuid
 
 import pytest
 from support.jetstream import MODES, create_streams, read_events
+from support.processes import STRICT, without_slow_steps
 
 from flow_client.local.nats_server import NatsServer
 
@@ -25,15 +25,14 @@ UNCLOSED = "ignore:unclosed <NatsBridge:ResourceWarning"
 
 def _run(script, nats_url, *arguments):
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-W", "error", "-W", UNCLOSED, "-c", script, *arguments],
+        [*STRICT, "-W", UNCLOSED, "-c", script, *arguments],
         env={**os.environ, "NATS_URL": nats_url},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    # In its debug mode asyncio tells of every step that took more than 0.1 s, on a busy machine of any.
-    return done.returncode, re.sub(r"(?m)^Executing <.* took .* seconds\n", "", done.stderr)
+    return done.returncode, without_slow_steps(done.stderr)
 
 
 _EXIT = """

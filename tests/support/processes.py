@@ -1,8 +1,18 @@
-"""The processes that a test has started, found by a mark that all of them inherit: the folder for temporary files."""
+"""How tests start Python strictly, and find what they have started by a mark: the folder for temporary files."""
 
 import os
+import re
+import sys
 
 import psutil
+
+STRICT = (sys.executable, "-X", "dev", "-W", "error")
+"""Python with its debug mode and asyncio's, and with warnings as errors."""
+
+
+def without_slow_steps(errors):
+    """Leave out what asyncio says, in debug mode, of a step that took more than 0.1 s: on a busy machine any does."""
+    return re.sub(r"(?m)^(?:WARNING:asyncio:)?Executing <.* took .* seconds\n", "", errors)
 
 
 def marked(folder, **more):

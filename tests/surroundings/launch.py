@@ -4,17 +4,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from support.processes import STRICT, without_slow_steps
 
 PROGRAMS = Path(__file__).parent / "programs"
 SECONDS = 40.0
 """The hard limit of a program: far more than any of them takes."""
 # Python 3.12 warns of every fork beside a thread; that it works here is what is tested.
-PYTHON = (sys.executable, "-X", "faulthandler", "-W", "error", "-W", "ignore:This process:DeprecationWarning")
+PYTHON = (*STRICT, "-W", "ignore:This process:DeprecationWarning")
 
 
 class Programs:
@@ -58,7 +58,7 @@ class Programs:
 def report_of(process):
     """Return what the program reports once it has ended well, without a word on its standard error."""
     output, errors = process.communicate(timeout=SECONDS)
-    assert (process.returncode, errors) == (0, ""), (process.returncode, errors)
+    assert (process.returncode, without_slow_steps(errors)) == (0, "")
     return json.loads(output)
 
 
