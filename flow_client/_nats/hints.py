@@ -62,7 +62,13 @@ class NatsCompletionHints:
     @property
     def live(self) -> bool:
         """Whether it is listening, as far as is known."""
-        return self._connection.online and self._listener is not None and self._listener.listens
+        return self._connection.online and bool(self.subscribed)
+
+    @property
+    def subscribed(self) -> frozenset[str]:
+        """The executions whose announcements arrive here, as far as is known."""
+        listener = self._listener
+        return frozenset() if listener is None else listener.subscribed
 
     def expect(self, execution_id: str, tell: Tell) -> None:
         """Call `tell(execution_id)` in the loop's thread at each hint, until `drop`."""
@@ -129,7 +135,7 @@ class _Listener:
 
     Attributes:
         changes: executions for which somebody has begun or ceased to wait.
-        listens: whether there are subscriptions.
+        subscribed: executions whose announcements arrive here.
     """
 
     def __init__(self, connection: Connection, expected: dict[str, list[Tell]], log: _Log) -> None:
@@ -142,8 +148,8 @@ class _Listener:
         self.changes: asyncio.Queue[str] = asyncio.Queue()
 
     @property
-    def listens(self) -> bool:
-        return bool(self._subscriptions)
+    def subscribed(self) -> frozenset[str]:
+        return frozenset(self._subscriptions)
 
     def stop(self) -> None:
         self._task.cancel()

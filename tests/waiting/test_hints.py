@@ -116,7 +116,7 @@ def test_among_a_thousand_the_one_that_ended_is_polled_before_the_others(client,
         request.path.rpartition("/")[2], "completed" if request.path.rpartition("/")[2] in ended else "running"
     )
     pending = {f"e-{number}": client.execution(f"e-{number}").future() for number in range(count)}
-    assert eventually(lambda: is_listening(client) and len(hints_of(client)._listener._subscriptions) == count)
+    assert eventually(lambda: is_listening(client) and len(hints_of(client).subscribed) == count)
     for number in range(count - 10, count):
         before = len(http_server.received)
         ended.add(f"e-{number}")
@@ -140,7 +140,7 @@ def test_hundreds_of_hints_break_no_bound_and_leave_no_future_out(make_client, h
         request.path.rpartition("/")[2], "completed" if ended.is_set() else "running"
     )
     pending = [client.execution(f"e-{number}").future() for number in range(count)]
-    assert eventually(lambda: is_listening(client) and len(hints_of(client)._listener._subscriptions) == count)
+    assert eventually(lambda: is_listening(client) and len(hints_of(client).subscribed) == count)
     ended.set()
     asyncio.run(announce(nats_server.url, range(count // 2, count)))
     done = {future.result(90).execution_id for future in pending}
@@ -159,10 +159,10 @@ def test_it_listens_from_the_first_future_to_the_last(client, http_server, event
     http_server.default = record("e-1", "running")
     for _ in range(2):
         pending = [client.execution(f"e-{number % 3}").future() for number in range(6)]
-        assert eventually(lambda: is_listening(client) and len(hints_of(client)._listener._subscriptions) == 3)
+        assert eventually(lambda: is_listening(client) and len(hints_of(client).subscribed) == 3)
         pending[0].cancel()
         assert eventually(lambda: len(client._shared.futures._pending) == 5)
-        assert len(hints_of(client)._listener._subscriptions) == 3
+        assert len(hints_of(client).subscribed) == 3
         for future in pending:
             future.cancel()
         assert eventually(lambda: not client._shared.bridge.opened._runtime.connection._client._subs)
@@ -265,8 +265,7 @@ def test_with_nats_killed_midway_all_futures_end_and_later_ones_have_hints_again
     for future in pending.values():
         future.cancel()
     late = client.execution("e-50").future()
-    assert eventually(lambda: not http_server.answers and len(hints_of(client)._expected) == 1)
-    assert eventually(lambda: set(hints_of(client)._listener._subscriptions) == {"e-50"})
+    assert eventually(lambda: not http_server.answers and hints_of(client).subscribed == {"e-50"})
     asyncio.run(announce(own_nats.url, [50]))
     assert late.result(SECONDS).status == "completed"
     client.close()
