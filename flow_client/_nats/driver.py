@@ -1,4 +1,4 @@
-"""Everything that reaches into nats-py: its transport, its pending bytes, its subscriptions and its reading task.
+"""Everything that reaches into nats-py: its transport, parser, pending bytes, subscriptions and reading task.
 
 No other module uses a private name of nats-py. `tests/nats/test_driver.py` names each of them: with a new version of
 nats-py, look there first.
@@ -7,11 +7,13 @@ nats-py, look there first.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 from pydantic_core import from_json, to_json
 
 from flow_client._core.log import logger
@@ -26,11 +28,14 @@ if TYPE_CHECKING:
 
     from flow_client._nats.servers import Servers
 
+    Acks = list[tuple[int, int]]
+
 ResultT = TypeVar("ResultT")
 
 CLOSE_TIMEOUT = 1.0
 """Seconds for closing a connection in good order; then it is cut."""
 _INFO = b"INFO "
+_LINES_OF_A_MESSAGE = 2
 
 
 class TlsMissingError(nats_errors.Error):
@@ -52,6 +57,22 @@ def new_client(servers: Servers) -> Client:
     client = Client()
     client._transport = _Transport(requires_tls=servers.require_tls)  # nats-py has no argument for it
     return client
+
+
+def write(client: Client, commands: bytes) -> None:
+    """Hand commands to the socket at once, behind what nats-py holds back.
+
+    nats-py would have another task do it. It does not wait until they are sent: limit what is unanswered.
+
+    Raises:
+        nats_errors.ConnectionClosedError: there is no connection.
+    """
+    if not client.is_connected:
+        raise nats_errors.ConnectionClosedError
+    transport: Any = client._transport
+    transport.writelines([*client._pending, commands])
+    client._pending.clear()
+    client._pending_data_size = 0
 
 
 async def close_client(client: Client, *, drop_unsent: bool = False) -> None:
@@ -126,6 +147,55 @@ class EveryReply(asyncio.Future[Any]):
     def set_result(self, result: Msg) -> None:
         """Take one message; nats-py calls this for each."""
         self._on_reply(result)
+
+
+def read_acks(client: Client, prefix: str, on_acks: Callable[[Acks], None]) -> None:
+    """Pass the acknowledgements that come to `<prefix>.<number>` to `on_acks`, all those of one read together.
+
+    These are JetStream's plain acknowledgements, which name a stream and a sequence. nats-py takes ten times as long
+    for each. Any other answer still goes to the subscription.
+
+    Args:
+        client: a client that is not connected yet.
+        prefix: the client will subscribe to what is below.
+        on_acks: gets the number and the sequence of each acknowledgement. It must not raise: that ends the reading.
+    """
+    client._ps = _AckParser(client, prefix.encode(), on_acks)
+
+
+class _AckParser(Parser):
+    """nats-py's parser, which is not asked about acknowledgements."""
+
+    def __init__(self, client: Client, prefix: bytes, on_acks: Callable[[Acks], None]) -> None:
+        super().__init__(client)
+        self._begin = b"MSG %b." % prefix
+        ack = rb'%b(\d+) \d+ (\d+)\r\n(\{"stream":"[^"\\\r\n]*", ?(?:"domain":"[^"\\\r\n]*", ?)?"seq":(\d+)\})\r\n'
+        self._ack = re.compile(ack % re.escape(self._begin))
+        self._acks = re.compile(b"(?:%b)+" % self._ack.pattern.replace(b"(\\d+)", rb"\d+"))
+        self._on_acks = on_acks
+
+    async def parse(self, data: bytes = b"") -> None:
+        if self.state == AWAITING_CONTROL_LINE:
+            data = self._without_acks(bytes(self.buf) + data)
+            self.buf.clear()
+            if self._is_part_of_ack(data):
+                self.buf.extend(data)
+                return
+        await super().parse(data)
+
+    def _without_acks(self, data: bytes) -> bytes:
+        found = self._acks.match(data)
+        if found is None:
+            return data
+        acks = self._ack.findall(data, 0, found.end())
+        if any(len(payload) != int(size) for _, size, payload, _ in acks):
+            return data
+        self._on_acks([(int(number), int(position)) for number, _, _, position in acks])
+        return data[found.end() :]
+
+    def _is_part_of_ack(self, data: bytes) -> bool:
+        """Return whether more has to come before it is known what this is. nats-py would finish it in its own way."""
+        return data[: len(self._begin)] == self._begin[: len(data)] and data.count(b"\r\n") < _LINES_OF_A_MESSAGE
 
 
 class _Transport(TcpTransport):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from flow_client._api._generated import operations
@@ -15,11 +14,9 @@ from flow_client.errors import InvalidRequestError
 _EXECUTION_ID = next(p for p in operations.GET_EXECUTION_STATUS.path_parameters if p.name == "execution_id")
 
 
-@dataclass(frozen=True)
-class EventDraft:
-    """An event that has no number yet."""
+class EventDraft(NamedTuple):
+    """An event that has no number yet: what stands before and after it."""
 
-    execution_id: str
     before: bytes
     after: bytes
 
@@ -65,7 +62,7 @@ def event(execution_id: str, event_type: object, event_data: Any) -> EventDraft:
     """Return an event that has no number yet; its type must be a non-empty string."""
     before = b'{"execution_id":"%s","sequence":' % execution_id.encode()  # a token: nothing in it is escaped
     content = {"event_type": _name(event_type, "event_type"), "event_data": event_data, "timestamp": _now()}
-    return EventDraft(execution_id, before, b"," + jsontext.encode(content)[1:])
+    return EventDraft(before, b"," + jsontext.encode(content)[1:])
 
 
 def status(execution_id: str, name: object) -> bytes:

@@ -21,16 +21,35 @@ def test_numbers_begin_at_one():
     sequences = Sequences()
     assert sequences.unknown([_event("s.a"), Message("t.a", b"")]) == {"s.a"}
     sequences.read("s.a", None)
-    assert (sequences.next_number("s.a"), sequences.position("s.a")) == (1, 0)
     assert not sequences.unknown([_event("s.a")])
+    assert (sequences.take_number("s.a"), sequences.position("s.a")) == (1, 0)
 
 
 def test_numbers_go_on_from_the_last_stored_one():
     sequences = Sequences()
     sequences.read("s.a", _last(41, 100))
-    assert (sequences.next_number("s.a"), sequences.position("s.a")) == (42, 100)
-    sequences.stored("s.a", 101)
-    assert (sequences.next_number("s.a"), sequences.position("s.a")) == (43, 101)
+    assert (sequences.take_number("s.a"), sequences.position("s.a")) == (42, 100)
+    sequences.stored("s.a", 42, 101)
+    assert (sequences.take_number("s.a"), sequences.position("s.a")) == (43, 101)
+
+
+def test_numbers_of_events_on_their_way_are_taken_until_the_last_stored_one_is_read_again():
+    sequences = Sequences()
+    sequences.read("s.a", _last(41, 100))
+    assert [sequences.take_number("s.a") for _ in range(3)] == [42, 43, 44]
+    sequences.stored("s.a", 42, 101)
+    sequences.mark_stale("s.a")
+    assert sequences.unknown([_event("s.a")]) == {"s.a"}
+    sequences.read("s.a", _last(42, 101))
+    assert sequences.take_number("s.a") == 43
+
+
+def test_what_was_stored_since_a_doubt_does_not_remove_it():
+    sequences = Sequences()
+    sequences.read("s.a", _last(41, 100))
+    sequences.mark_stale("s.a")
+    sequences.stored("s.a", 42, 101)
+    assert sequences.unknown([_event("s.a")]) == {"s.a"}
 
 
 def test_a_doubt_has_the_last_one_read_again_and_numbers_never_go_back():
@@ -39,15 +58,17 @@ def test_a_doubt_has_the_last_one_read_again_and_numbers_never_go_back():
     sequences.mark_stale("s.a")
     assert sequences.unknown([_event("s.a")]) == {"s.a"}
     sequences.read("s.a", None)  # the stream was purged
-    assert (sequences.next_number("s.a"), sequences.position("s.a")) == (42, 0)
+    assert (sequences.take_number("s.a"), sequences.position("s.a")) == (42, 0)
 
 
-def test_a_stored_event_at_an_unknown_place_is_counted():
+def test_the_place_of_the_last_one_is_enough():
     sequences = Sequences()
     sequences.read("s.a", _last(1, 5))
-    sequences.stored("s.a", None)
-    assert sequences.next_number("s.a") == 3
+    sequences.stored("s.a", 2, None)
     assert sequences.unknown([_event("s.a")]) == {"s.a"}
+    sequences.stored("s.a", 3, 7)
+    assert not sequences.unknown([_event("s.a")])
+    assert sequences.position("s.a") == 7
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b'{"sequence": "x"}', b"\xff"])
@@ -61,7 +82,8 @@ def test_what_is_needed_is_kept_and_of_the_rest_what_was_used_last():
     needed = {f"s.{number}" for number in range(10)}
     for number in range(LONGEST_MEMORY + 100):
         sequences.read(f"s.{number}", None)
-    sequences.stored("s.10", 5)
+    sequences.take_number("s.10")
+    sequences.stored("s.10", 1, 5)
     assert sequences.overflows
     sequences.forget_all_but(needed)
     assert not sequences.overflows
@@ -74,4 +96,4 @@ def test_reading_one_subject_forgets_no_other():
     sequences = Sequences()
     for number in range(3 * LONGEST_MEMORY):
         sequences.read(f"s.{number}", None)
-    assert {sequences.next_number(f"s.{number}") for number in range(3 * LONGEST_MEMORY)} == {1}
+    assert {sequences.take_number(f"s.{number}") for number in range(3 * LONGEST_MEMORY)} == {1}

@@ -39,6 +39,7 @@ class Message:
         waited_for: whether a caller waits for it. That caller is told of a failure; other failures are counted.
         number: its position among all messages, given by the loop.
         message_id: a unique id, by which JetStream recognises a repetition.
+        sequence: the number of an event, 0 before it is sent.
         times_sent: how often it was handed to a connection; from the first time on it may be stored.
         withdrawn: whether its caller has given up waiting.
         settled: whether it is stored or given up.
@@ -53,6 +54,7 @@ class Message:
         "error",
         "message_id",
         "number",
+        "sequence",
         "settled",
         "size",
         "stream",
@@ -72,7 +74,7 @@ class Message:
             self.size = len(content)
         self.waited_for = waited_for
         self.message_id = ""
-        self.number = self.times_sent = 0
+        self.number = self.sequence = self.times_sent = 0
         self.settled = self.withdrawn = self._claimed = False
         self.error: BridgeError | ClientClosedError | None = None
         if waited_for:
@@ -105,12 +107,6 @@ class Message:
             self.withdrawn = self.withdrawn or not self._claimed
         return not self.withdrawn
 
-    def give_back(self) -> None:
-        """Let the caller withdraw it after all: it was claimed but did not reach a connection. Called by the loop."""
-        if self._claimed and not self.times_sent:
-            self._claimed = False
-            self._claim.release()
-
 
 class Backlog:
     """A bounded queue of messages. Callers append and wait; everything else is done by the loop's thread.
@@ -141,6 +137,7 @@ class Backlog:
         self._reported = 0
         # Only the loop uses the rest.
         self._messages: deque[Message] = deque()
+        self._unsent: deque[Message] = deque()
         self._bytes = 0
         self._taken = 0
         self._barriers: deque[tuple[int, Latch]] = deque()
@@ -258,11 +255,15 @@ class Backlog:
 
     def has_more(self) -> bool:
         """Return whether there is a message to send; if not, the next one wakes the loop."""
-        self._take_in()
-        if not self._messages:
+        if not self._has_unsent():
             self._idle_count += 1
-            self._take_in()  # what came before callers could see the new count
-        return bool(self._messages)
+        return self._has_unsent()  # it may have come before callers could see the new count
+
+    def _has_unsent(self) -> bool:
+        self._take_in()
+        while self._unsent and (self._unsent[0].settled or self._unsent[0].withdrawn):
+            self._unsent.popleft()
+        return bool(self._unsent)
 
     def _take_in(self) -> None:
         while self._incoming:
@@ -281,6 +282,7 @@ class Backlog:
         message.message_id = f"{self._name}-{self._taken}"
         self._bytes += message.size
         self._messages.append(message)
+        self._unsent.append(message)
 
     def _shorten(self) -> None:
         before = len(self._messages)
@@ -289,8 +291,13 @@ class Backlog:
         first = self._messages[0].number if self._messages else self._taken + 1
         while self._barriers and self._barriers[0][0] < first:
             self._barriers.popleft()[1].open()
-        if len(self._messages) < before:  # waking callers for nothing takes the interpreter away from the loop
+        if len(self._messages) < before and self._is_roomy():
             self._unblock()
+
+    def _is_roomy(self) -> bool:
+        """Return whether it is worth waking callers: for a place or two it takes the interpreter away from the loop."""
+        held = len(self._messages) + len(self._incoming)
+        return 4 * held <= 3 * self._max_messages and 4 * (self._bytes + self._incoming_bytes) <= 3 * self._max_bytes
 
     def _unblock(self) -> None:
         with suppress(IndexError):  # a caller may close the backlog at the same time
@@ -298,17 +305,19 @@ class Backlog:
                 self._blocked.popleft().open()
 
     def next_run(self, max_messages: int, max_bytes: int) -> list[Message]:
-        """Return the messages at the head that go to one stream: at least one if there is any."""
-        self._take_in()
+        """Take out the next messages to send that go to one stream: at least one if there is any."""
         run: list[Message] = []
-        for message in self._messages:
-            if message.settled or message.withdrawn:
-                continue
+        while self._has_unsent():
+            message = self._unsent[0]
             max_bytes -= message.size
             if run and (max_bytes < 0 or len(run) == max_messages or message.stream != run[0].stream):
                 break
-            run.append(message)
+            run.append(self._unsent.popleft())
         return run
+
+    def rewind(self) -> None:
+        """Have everything that is not settled sent again."""
+        self._unsent = deque(self._messages)
 
     def unconfirmed(self) -> list[Message]:
         """Return the messages that were sent and may be stored."""

@@ -10,58 +10,76 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from flow_client._nats.outbox.publication import Publication
+from flow_client._nats.outbox.publication import Outcome, Outgoing, Publication
 
 if TYPE_CHECKING:
-    from nats.aio.client import Client
+    from collections.abc import Callable, Iterable
 
-    from flow_client._nats.outbox.publication import OutgoingMessage
-    from flow_client._nats.outbox.session import Session
+    from flow_client._nats.outbox.backlog import Message
 
-MAX_MESSAGES = 1000
-MAX_BYTES = 512 * 1024
 _FLOW = 100
 """How many messages the server may store before it says so."""
 
 _START, _APPEND, _COMMIT = 0, 1, 2
 
 
-async def publish_batch(session: Session, messages: list[OutgoingMessage]) -> None:
-    """Publish two or more messages as one batch. If one is refused, those behind it are not stored.
+class Batch(Publication):
+    """Two or more messages that are published as one batch. If one is refused, those behind it are not stored."""
 
-    Raises:
-        UnconfirmedError: the server did not say how many of them are stored.
-    """
-    await session.publish(_Batch(messages))
+    def __init__(
+        self, outcome: Outcome, write: Callable[[bytes], None], reply_prefix: str, outgoing: list[Outgoing]
+    ) -> None:
+        super().__init__(outcome, write)
+        self._messages = [sent.message for sent in outgoing]
+        self._size = sum(message.size for message in self._messages)
+        self._refused = self._is_over = False
+        prefix = f"{reply_prefix}.{secrets.token_hex(8)}.{_FLOW}.fail".encode()
+        operations = [_START, *[_APPEND] * (len(outgoing) - 2), _COMMIT]
+        commands = [
+            sent.command(b"%b.%d.%d.$FI" % (prefix, number, operation))
+            for number, (sent, operation) in enumerate(zip(outgoing, operations, strict=True), 1)
+        ]
+        self._note_answer()
+        self._send(outgoing, commands)
 
+    def unanswered(self) -> Iterable[Message]:
+        """Return the messages that the server has not answered for."""
+        return () if self._is_over else self._messages
 
-class _Batch(Publication):
-    async def send(self, client: Client, reply_prefix: str) -> None:
-        prefix, last = f"{reply_prefix}.{secrets.token_hex(8)}.{_FLOW}.fail.", len(self.messages)
-        for number, message in enumerate(self.messages, 1):
-            operation = _COMMIT if number == last else _START if number == 1 else _APPEND
-            reply = f"{prefix}{number}.{operation}.$FI"
-            message.sent = True
-            await client.publish(message.subject, message.payload, reply, message.headers)
+    @property
+    def unanswered_bytes(self) -> int:
+        """The size of what the server has not answered for."""
+        return 0 if self._is_over else self._size
 
-    def on_reply(self, tokens: list[str], answer: dict[str, Any]) -> None:
-        self.answers += 1
+    async def answered(self) -> None:
+        """Wait until the server has said how many messages are stored.
+
+        Raises:
+            UnconfirmedError: it did not say.
+        """
+        await self.until(lambda: self._is_over)
+
+    def on_answer(self, tokens: list[str], answer: dict[str, Any]) -> None:
+        """Take an answer."""
         number = int(tokens[3])
         kind = answer.get("type")
         if kind == "err":  # the answer to the commit comes too: the batch ends with the message before
-            self.refuse(self.messages[answer["seq"] - 1], answer["error"])
+            self._refuse(answer["seq"], answer["error"])
         elif kind == "gap":
             self.abandon("the batch has a gap")
-        elif "error" in answer and not any(message.refusal for message in self.messages):
+        elif "error" in answer and not self._refused:
             # An error of the first ends the batch; the others are told that there is none.
-            self.refuse(self.messages[number - 1], answer["error"])
-            self.finish()
+            self._refuse(number, answer["error"])
+            self._is_over = True
         elif "count" in answer:
             self._stored(answer["count"], answer["seq"])
+        self._note_answer()
+
+    def _refuse(self, number: int, error: dict[str, Any]) -> None:
+        self._refused = True
+        self.refuse(self._messages[number - 1], error)
 
     def _stored(self, count: int, position: int) -> None:
-        for message in self.messages[:count]:
-            message.stored = True
-        if count:
-            self.messages[count - 1].position = position
-        self.finish()
+        self._is_over = True
+        positions = [*[None] * (count - 1), position] if count else []
+        self._outcome.stored(list(zip(self._messages, positions, strict=False)))

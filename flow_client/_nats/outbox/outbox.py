@@ -79,14 +79,15 @@ class Outbox:
         self._connect_timeout = connect_timeout
         self._publish_timeout = publish_timeout
         self._close_timeout = close_timeout
+        self._more = asyncio.Event()
         self._backlog = Backlog(max_messages, max_bytes, self._wake, thread.start)
-        self._delivery = Delivery(self._backlog)
+        self._delivery = Delivery(self._backlog, self._succeeded, self._more.set)
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
-        self._more = asyncio.Event()
         self._max_payload: int | None = None
         self._sessions = 0
         self._connecting: Deadline | None = None
+        self._backoff = FIRST_BACKOFF
         self._failure: Exception | None = None
         self._failing_since: float | None = None
         self._longest_pause = 0.0
@@ -178,7 +179,7 @@ class Outbox:
 
     def stats(self) -> BridgeStats:
         """Return the figures so far."""
-        stored, resent = self._delivery.stored, self._delivery.resent
+        stored, resent = self._delivery.stored_count, self._delivery.resent
         return BridgeStats(stored, len(self._backlog), resent, self._sessions, max(self._longest_pause, self._pause()))
 
     # Called by the loop.
@@ -224,43 +225,39 @@ class Outbox:
             await self._more.wait()
             self._more.clear()
             self._connecting = None
-            await self._deliver_all()
+            while self._has_work():
+                await self._deliver_next()
 
-    async def _deliver_all(self) -> None:
-        backoff = FIRST_BACKOFF
-        while self._backlog.has_more():
-            started = time.monotonic()
-            if await self._delivered(started):
-                backoff = FIRST_BACKOFF
-            else:
-                # An attempt that took its time has been a pause itself.
-                await asyncio.sleep(max(started + backoff - time.monotonic(), 0))
-                backoff = min(2 * backoff, LONGEST_BACKOFF)
+    def _has_work(self) -> bool:
+        is_doubtful = self._session is not None and self._session.window.needs_attention()
+        return self._backlog.has_more() or is_doubtful
 
-    async def _delivered(self, started: float) -> bool:
-        """Deliver the next run and return whether it is known what became of it."""
+    async def _deliver_next(self) -> None:
+        """Send the next messages. If it is not known what is stored, end the session and wait for a while."""
+        started = time.monotonic()
         try:
             await self._delivery.send_next(await self._open_session())
         except Exception as error:  # noqa: BLE001 - whatever it is, delivery goes on with a new session
             self._failed(error, started)
             await self._end_session()
-            return False
-        self._succeeded()
-        return True
+            # An attempt that took its time has been a pause itself.
+            await asyncio.sleep(max(started + self._backoff - time.monotonic(), 0))
+            self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
 
     async def _open_session(self) -> Session:
         """Return the session. A new one first finds out what the last one has stored."""
         if self._session is not None and self._session.client.is_closed:
             raise UnconfirmedError("the connection was closed")
         if self._session is None:
-            self._session = await Session.open(self._servers, self._connect_timeout)
+            self._session = await Session.open(self._servers, self._connect_timeout, self._delivery)
             self._sessions += 1
             self._max_payload = self._session.max_payload
-            await self._delivery.reconcile(self._session)
+            await self._delivery.begin(self._session)
         return self._session
 
     async def _end_session(self) -> None:
         session, self._session = self._session, None
+        self._backlog.rewind()
         if session is not None:
             await session.close()
 
@@ -289,8 +286,10 @@ class Outbox:
             )
 
     def _succeeded(self) -> None:
-        self._longest_pause = max(self._longest_pause, self._pause())
+        if self._failing_since is not None:
+            self._longest_pause = max(self._longest_pause, self._pause())
         self._failing_since = self._failure = None
+        self._backoff = FIRST_BACKOFF
 
     def _pause(self) -> float:
         """Return the seconds since delivery began to fail, 0 if it works."""

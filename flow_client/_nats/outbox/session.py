@@ -6,7 +6,6 @@ A session never reconnects: nats-py would send what it holds back again, behind 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 from dataclasses import dataclass
 from functools import partial
@@ -14,14 +13,23 @@ from typing import TYPE_CHECKING
 
 from nats import errors as nats_errors
 
-from flow_client._core.deadline import Deadline
 from flow_client._core.log import logger
-from flow_client._nats.connection import ATTEMPT_TIMEOUT, MAX_OUTSTANDING_PINGS, PING_INTERVAL
-from flow_client._nats.driver import EveryReply, TlsMissingError, bounded, close_client, new_client
+from flow_client._nats.connection import MAX_OUTSTANDING_PINGS, PING_INTERVAL
+from flow_client._nats.driver import (
+    EveryReply,
+    TlsMissingError,
+    bounded,
+    close_client,
+    new_client,
+    read_acks,
+    write,
+)
 from flow_client._nats.errors import NATS_ERRORS, is_refused_login, text_of
 from flow_client._nats.jetstream import HEADER_ALLOWANCE
+from flow_client._nats.outbox.batch import Batch
 from flow_client._nats.outbox.publication import UnconfirmedError, read_answer
 from flow_client._nats.outbox.queries import CHECK_INTERVAL, ask_until_answered
+from flow_client._nats.outbox.window import Window
 from flow_client._nats.store import read_last, read_next, stream_of
 from flow_client.errors import BridgeError, PayloadTooLargeError
 
@@ -29,12 +37,13 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-    from flow_client._nats.outbox.publication import Publication
+    from flow_client._nats.driver import Acks
+    from flow_client._nats.outbox.publication import Outcome, Outgoing, Publication
     from flow_client._nats.servers import Servers
     from flow_client._nats.store import Stored
 
-SLOWEST_RATE = 256 * 1024
-"""Bytes per second below which a message counts as lost, not as slow."""
+_PAGE = 32
+"""How many places of a stream are asked about at once."""
 _AT_ONCE = 0.01
 _UNLIMITED = -1
 
@@ -53,20 +62,29 @@ class Stream:
 
 
 class Session:
-    """One connection for publishing; `open` makes it."""
+    """One connection for publishing; `open` makes it.
 
-    def __init__(self, client: Client) -> None:
+    Attributes:
+        client: the connection.
+        window: the messages that are on their way, unless they are published as a batch.
+    """
+
+    def __init__(self, client: Client, outcome: Outcome) -> None:
         self.client = client
+        self._outcome = outcome
         self._reply_prefix = client.new_inbox()
-        self._current: Publication | None = None
-        self._numbers = itertools.count(1)
-        self._number = ""
         self._streams: dict[str, Stream] = {}
-        self._watchdog = _Watchdog(client)
+        self._write = partial(write, client)
+        self.window = Window(outcome, self._write, self._reply_prefix)
+        self._batches = 0
+        self._batch: Batch | None = None
+        self._is_watched = False
+        self._last_error: Exception | None = None
+        read_acks(client, self._reply_prefix, self._on_acks)
 
     @classmethod
-    async def open(cls, servers: Servers, timeout: float) -> Session:
-        """Connect to one of the servers.
+    async def open(cls, servers: Servers, timeout: float, outcome: Outcome) -> Session:
+        """Connect to one of the servers; `outcome` is told what becomes of the messages.
 
         Raises:
             ClientRefusedError: a server refused the client, or none of them offers the TLS that is required.
@@ -75,22 +93,22 @@ class Session:
         reasons: list[str] = []
         without_tls = 0
         for url in random.sample(servers.urls, len(servers.urls)):
-            callbacks = _Callbacks()
+            session = cls(new_client(servers), outcome)
             try:
-                return await cls._connect(url, servers, timeout / len(servers.urls), callbacks)
+                await session._connect(url, servers, timeout / len(servers.urls))
             except NATS_ERRORS as error:
                 if is_refused_login(error):
                     raise ClientRefusedError(f"NATS at {servers} refused the client: {error}") from error
                 without_tls += isinstance(error, TlsMissingError)
-                reasons.append(text_of(callbacks.last or error))
+                reasons.append(text_of(session._last_error or error))
+            else:
+                return session
         if without_tls == len(servers.urls):
             raise ClientRefusedError(f"cannot connect to NATS: {', '.join(reasons)}")
         raise UnconfirmedError(", ".join(reasons))
 
-    @classmethod
-    async def _connect(cls, url: str, servers: Servers, timeout: float, callbacks: _Callbacks) -> Session:
-        client = new_client(servers)
-        connecting = client.connect(
+    async def _connect(self, url: str, servers: Servers, timeout: float) -> None:
+        connecting = self.client.connect(
             servers=[url],
             **servers.login(),
             name="flow-client outbox",
@@ -100,22 +118,16 @@ class Session:
             connect_timeout=timeout,  # type: ignore[arg-type]
             ping_interval=PING_INTERVAL,
             max_outstanding_pings=MAX_OUTSTANDING_PINGS,
-            error_cb=callbacks.on_error,
-            closed_cb=callbacks.on_end,
+            error_cb=self._on_error,
+            closed_cb=self._on_end,
             skip_subject_validation=True,  # ours are made of checked ids
         )
         try:
             await bounded(connecting, timeout)
-            callbacks.session = cls(client)
-            await callbacks.session.listen()
+            await self.client.subscribe(f"{self._reply_prefix}.>", future=EveryReply(self._on_reply))
         except BaseException:
-            await close_client(client, drop_unsent=True)
+            await self.close()
             raise
-        return callbacks.session
-
-    async def listen(self) -> None:
-        """Subscribe to the answers."""
-        await self.client.subscribe(f"{self._reply_prefix}.>", future=EveryReply(self._on_reply))
 
     @property
     def max_payload(self) -> int:
@@ -144,109 +156,100 @@ class Session:
 
     async def ids_after(self, stream: Stream, subject: str, position: int) -> list[str]:
         """Return the ids of the subject's messages behind `position`; raise `UnconfirmedError` if NATS did not say."""
-        found: list[str] = []
-        following = partial(read_next, stream=stream.name, subject=subject)
-        while message := await ask_until_answered(self.client, partial(following, position=position)):
-            found.append(message.message_id or "")
-            position = message.stream_sequence
-        return found
+        found: dict[int, str] = {}
+        while True:
+            # One question for each place: whatever there is at these places, one of the answers is it.
+            places = range(position, position + _PAGE)
+            answers = await asyncio.gather(*(self._next_stored(stream, subject, place) for place in places))
+            found.update((message.stream_sequence, message.message_id or "") for message in answers if message)
+            if answers[-1] is None:
+                return [message_id for _, message_id in sorted(found.items())]
+            position = answers[-1].stream_sequence
 
-    async def publish(self, publication: Publication) -> None:
-        """Send the messages and wait until the server has answered for all of them. One publication runs at a time.
+    async def _next_stored(self, stream: Stream, subject: str, position: int) -> Stored | None:
+        query = partial(read_next, stream=stream.name, subject=subject, position=position)
+        return await ask_until_answered(self.client, query)
+
+    async def publish_batch(self, outgoing: list[Outgoing]) -> None:
+        """Publish two or more messages as one batch, while nothing else is on its way.
 
         Raises:
-            UnconfirmedError: it has not answered for all.
+            UnconfirmedError: the server did not say how many of them are stored.
         """
+        self._batches += 1
+        self._batch = Batch(self._outcome, self._write, f"{self._reply_prefix}.{self._batches}", outgoing)
+        self._watch()
+        try:
+            await self._batch.answered()
+        finally:
+            self._batch = None
+
+    def publish(self, outgoing: list[Outgoing], *, firsts: bool) -> None:
+        """Publish messages through the window; `firsts` are those that their subjects' others wait for."""
+        if firsts:
+            self.window.publish_firsts(outgoing)
+        else:
+            self.window.publish(outgoing)
+        self._watch()
+
+    def check(self) -> None:
+        """Raise `UnconfirmedError` if nothing can be published any more."""
+        self.window.raise_failure()
         if not self.client.is_connected:
             raise UnconfirmedError("NATS: the connection was lost")
-        self._current, self._number = publication, str(next(self._numbers))
-        size = sum(len(message.payload) for message in publication.messages)
-        self._watchdog.watch(publication, ATTEMPT_TIMEOUT + size / SLOWEST_RATE)
+
+    @property
+    def _publication(self) -> Publication:
+        return self._batch or self.window
+
+    def _on_acks(self, acks: Acks) -> None:
         try:
-            await publication.send(self.client, f"{self._reply_prefix}.{self._number}")
-            await publication.over
-        except NATS_ERRORS as error:
-            raise UnconfirmedError(text_of(error)) from error
-        finally:
-            self._watchdog.rest()
-            self._current = None
+            self.window.on_acks(acks)
+        except Exception as error:  # noqa: BLE001 - an exception here would end nats-py's reading
+            self._publication.abandon(f"an answer is not understood ({error!r})")
 
     def _on_reply(self, reply: Msg) -> None:
-        number, *tokens = reply.subject[len(self._reply_prefix) + 1 :].split(".")
-        if self._current is None or number != self._number:
-            return
         try:
-            self._current.on_reply(tokens, read_answer(reply))
+            tokens = reply.subject[len(self._reply_prefix) + 1 :].split(".")
+            if len(tokens) == 1:
+                self.window.on_answer(tokens, read_answer(reply))
+            elif self._batch is not None and tokens[0] == str(self._batches):
+                self._batch.on_answer(tokens[1:], read_answer(reply))
         except Exception as error:  # noqa: BLE001 - an exception here would end nats-py's reading
-            self._current.abandon(f"an answer is malformed ({error!r}): {reply.data[:200]!r}")
+            self._publication.abandon(f"an answer is malformed ({error!r}): {reply.data[:200]!r}")
 
-    def on_error(self, error: Exception) -> None:
-        """Take what the server says about the connection, or its end."""
-        if self._current is not None:
-            self._current.on_error(error)
+    async def _on_error(self, error: Exception) -> None:
+        logger.debug("NATS: %s", text_of(error))
+        self._last_error = error
+        self._interrupted(error)
+
+    async def _on_end(self) -> None:
+        self._interrupted(nats_errors.ConnectionClosedError())
+
+    def _interrupted(self, error: Exception) -> None:
+        """Take what the server says about the connection, or its end, if messages are on their way."""
+        if self._publication.unanswered_bytes:
+            self._publication.on_error(error)
+
+    def _watch(self) -> None:
+        """Check the connection for as long as messages are on their way."""
+        if not self._is_watched:
+            self._is_watched = True
+            asyncio.get_running_loop().call_later(CHECK_INTERVAL, self._check_answers)
+
+    def _check_answers(self) -> None:
+        self._is_watched = False
+        publication = self._publication
+        if publication.failure is not None or not publication.unanswered_bytes:
+            return
+        if self.client.is_closed:
+            publication.abandon("the connection was lost")
+        publication.check_patience()
+        self._watch()
 
     async def close(self) -> None:
         """Drop the connection, and with it what is not on the wire yet: the next session sends it."""
         await close_client(self.client, drop_unsent=True)
-
-
-class _Watchdog:
-    """Abandons a publication that loses its connection, or gets no answer for `patience` seconds.
-
-    It checks while publications go on. A check that finds none is the last, until the next publication begins.
-    """
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._publication: Publication | None = None
-        self._patience = 0.0
-        self._answers = 0
-        self._quiet = Deadline(0)
-        self._checking = False
-
-    def watch(self, publication: Publication, patience: float) -> None:
-        self._publication, self._patience = publication, patience
-        self._answers, self._quiet = publication.answers, Deadline(patience)
-        if not self._checking:
-            self._check_later()
-
-    def rest(self) -> None:
-        self._publication = None
-
-    def _check_later(self) -> None:
-        self._checking = True
-        asyncio.get_running_loop().call_later(CHECK_INTERVAL, self._check)
-
-    def _check(self) -> None:
-        self._checking = False
-        if self._publication is None:
-            return
-        if self._publication.answers != self._answers:
-            self._answers, self._quiet = self._publication.answers, Deadline(self._patience)
-        if self._client.is_closed:
-            self._publication.abandon("the connection was lost")
-        elif self._quiet.remaining() <= 0:
-            self._publication.abandon(f"it did not confirm within {self._patience:.1f} s")
-        else:
-            self._check_later()
-
-
-class _Callbacks:
-    """The callbacks of a connection that fails; `last` is the last error."""
-
-    def __init__(self) -> None:
-        self.session: Session | None = None
-        self.last: Exception | None = None
-
-    async def on_error(self, error: Exception) -> None:
-        logger.debug("NATS: %s", text_of(error))
-        self.last = error
-        if self.session is not None:
-            self.session.on_error(error)
-
-    async def on_end(self) -> None:
-        if self.session is not None:
-            self.session.on_error(nats_errors.ConnectionClosedError())
 
 
 def too_large(size: int, limit: int) -> PayloadTooLargeError:
