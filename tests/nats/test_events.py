@@ -182,8 +182,10 @@ def test_an_interrupt_lands_while_it_waits(nats_server, bus, execution_id):
         "import sys\nfrom flow_client import NatsBridge\n"
         "with NatsBridge(sys.argv[1]) as bridge:\n"
         "    events = bridge.events(sys.argv[2])\n"
-        "    print(next(events).sequence, flush=True)\n"
-        "    try: next(events)\n"
+        "    sequence = next(events).sequence\n"
+        "    try:\n"
+        "        print(sequence, flush=True)\n"
+        "        next(events)\n"
         "    except KeyboardInterrupt: print('interrupted', flush=True)\n"
     )
     put_event(bus, execution_id, 1)

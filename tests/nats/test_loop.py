@@ -92,7 +92,7 @@ def test_an_interrupted_call_is_cancelled(loop_thread):
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         loop_thread.run(_sleep, 60, cancelled, timeout=60)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert cancelled.wait(30)
 
 

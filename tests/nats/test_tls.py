@@ -175,7 +175,7 @@ def test_nothing_is_sent_in_clear_text(certificates, monkeypatch, scheme, login,
         started = time.monotonic()
         with pytest.raises(BridgeError, match=f"{server.port} does not offer TLS.*nothing was sent") as caught:
             call(bridge)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 10
         assert "s3cret" not in str(caught.value)
         assert server.connections >= 1
         assert server.received == b""

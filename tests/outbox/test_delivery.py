@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -134,18 +133,18 @@ def test_nothing_is_waited_for_while_events_are_pushed(server, bridge, frozen, m
 
 
 @pytest.mark.parametrize("limits", [{"max_unacked": 10}, {"max_unacked_bytes": 1500}], ids=["count", "bytes"])
-def test_a_full_outbox_blocks_the_caller_until_there_is_room(server, frozen, execution_id, limits):
+def test_a_full_outbox_blocks_the_caller_until_there_is_room(server, frozen, eventually, execution_id, limits):
     with NatsBridge(server.url, **limits) as bridge:
         _push(bridge, execution_id, 0)
         bridge.flush()
         frozen()
         pushing = threading.Thread(target=_push, args=(bridge, execution_id, *range(1, 100)))
         pushing.start()
-        pushing.join(0.3)
+        assert eventually(lambda: bridge._runtime.outbox._backlog._blocked)
         assert pushing.is_alive()
         assert 0 < bridge.stats().unacked <= 10
         os.kill(server.pid, signal.SIGCONT)
-        pushing.join(20)
+        pushing.join(60)
         assert not pushing.is_alive()
     assert [event["event_data"] for event in read_events(server.url, execution_id)] == list(range(100))
 
@@ -313,8 +312,10 @@ def test_only_what_was_sent_before_counts_as_sent_again(server, bridge, bus, exe
     bridge.flush()
     foreign = {"sequence": 2, "event_type": "chunk", "event_data": "another"}
     bus.publish(f"exec.events.{execution_id}", json.dumps(foreign).encode())
-    bridge._runtime.thread.post(lambda: time.sleep(0.3))  # what comes meanwhile is one run
+    pushed = threading.Event()
+    bridge._runtime.thread.post(lambda: pushed.wait(30))  # what comes meanwhile is one run
     _push(bridge, execution_id, *range(3, 8))
+    pushed.set()
     bridge.flush()
     assert [event["sequence"] for event in read_events(server.url, execution_id)] == list(range(1, 8))
     takes_batches = bus.do(lambda js: js.stream_info("EXEC_EVENTS")).config.allow_batched

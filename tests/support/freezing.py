@@ -20,7 +20,7 @@ def frozen(pid):
 def freeze(pid):
     """Stop all threads of a process: the signal alone says that they will stop, not that they have."""
     os.kill(pid, signal.SIGSTOP)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not _is_frozen(pid):
         assert time.monotonic() < deadline, f"process {pid} was not stopped"
         time.sleep(0.001)
