@@ -42,7 +42,7 @@ def calls(url: str) -> list[Row]:
     ours, peer, client_, coroutine = (times[name] for name in ("ours", "requests", "httpx", "httpx.AsyncClient"))
     work = "get_execution_status, 1 KiB"
     return [
-        _times(work, "requests.Session().get(…).json()", "≤ 0.8x", ours, peer, ours <= 0.8 * peer),
+        _times(work, "requests.Session().get(…).json()", "≤ 0.5x", ours, peer, ours <= 0.5 * peer),
         Row(
             work=work,
             against="httpx.AsyncClient in asyncio.run",

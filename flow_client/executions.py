@@ -201,8 +201,9 @@ class ExecutionHandle(AnswerMapping):
             )
         return self._attached
 
-    def _as_received(self) -> dict[str, Any]:
-        return {"execution_id": self.execution_id} if self.accepted is None else self.accepted._as_received()  # noqa: SLF001 - its own kind
+    def as_received(self) -> dict[str, Any]:
+        """Return the answer to the submission, or the id alone if there was none."""
+        return {"execution_id": self.execution_id} if self.accepted is None else self.accepted.as_received()
 
     def _noted(self, record: ExecutionRecord) -> ExecutionRecord:
         self._last_status = record.status
@@ -210,7 +211,7 @@ class ExecutionHandle(AnswerMapping):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Mapping) and not isinstance(other, AnswerMapping):
-            return self._as_received() == other
+            return self.as_received() == other
         return self is other
 
     __hash__ = object.__hash__

@@ -48,7 +48,7 @@ class FlowModel(AnswerMapping, BaseModel):  # type: ignore[misc] # as a mapping 
         """Return the model of `obj`, usually a dict, as pydantic does, and keep its fields as they came."""
         model = super().model_validate(obj, **options)
         if isinstance(obj, dict):
-            _set(model, "_received", model._complete(obj))  # noqa: SLF001 - its own kind
+            _set(model, "_received", cls._complete(model, obj))
         return model
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,7 +68,8 @@ class FlowModel(AnswerMapping, BaseModel):  # type: ignore[misc] # as a mapping 
         """Return what the mapping shows of the fields that came: a copy of its own, whose values are shared."""
         return dict(fields)
 
-    def _as_received(self) -> dict[str, Any]:
+    def as_received(self) -> dict[str, Any]:
+        """Return what the mapping shows: the JSON object that came, or that of the fields that were set here."""
         kept = self._kept()
         return self._json_fields(self.model_fields_set, dict) if kept is None else kept
 
@@ -87,7 +88,7 @@ class FlowModel(AnswerMapping, BaseModel):  # type: ignore[misc] # as a mapping 
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Mapping) and not isinstance(other, AnswerMapping):
-            return self._as_received() == other
+            return self.as_received() == other
         return BaseModel.__eq__(self, other)
 
     def __hash__(self) -> NoReturn:
@@ -128,7 +129,8 @@ class CompleteInput(FlowModel):
     def _complete(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {**fields, **{name: value for name, value in self.to_dict().items() if name not in fields}}
 
-    def _as_received(self) -> dict[str, Any]:
+    def as_received(self) -> dict[str, Any]:
+        """Return the JSON object that came, with the defaults of the fields that did not."""
         kept = self._kept()
         return self.to_dict() if kept is None else kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,12 +22,12 @@ class AnswerMapping(Mapping[str, Any]):
 
     __slots__ = ()
 
-    def _as_received(self) -> dict[str, Any]:
-        """Return the JSON object, which is not to be changed."""
-        raise NotImplementedError
+    @abstractmethod
+    def as_received(self) -> dict[str, Any]:
+        """Return the JSON object that came. It is not a copy: do not change it."""
 
     def __getitem__(self, key: str) -> Any:
-        fields = self._as_received()
+        fields = self.as_received()
         try:
             return fields[key]
         except KeyError as error:
@@ -34,16 +35,16 @@ class AnswerMapping(Mapping[str, Any]):
             raise
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._as_received())
+        return iter(self.as_received())
 
     def __len__(self) -> int:
-        return len(self._as_received())
+        return len(self.as_received())
 
     def __contains__(self, key: object) -> bool:
-        return key in self._as_received()
+        return key in self.as_received()
 
     def __reversed__(self) -> Iterator[str]:
-        return reversed(self._as_received())
+        return reversed(self.as_received())
 
     def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
         return {**self, **other} if isinstance(other, Mapping) else NotImplemented
@@ -52,27 +53,27 @@ class AnswerMapping(Mapping[str, Any]):
         return {**other, **self} if isinstance(other, Mapping) else NotImplemented
 
     def __str__(self) -> str:
-        return str(self._as_received())
+        return str(self.as_received())
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the field as it came, `default` if it did not come."""
-        return self._as_received().get(key, default)
+        return self.as_received().get(key, default)
 
     def keys(self) -> KeysView[str]:
         """Return the names of the fields that came."""
-        return self._as_received().keys()
+        return self.as_received().keys()
 
     def items(self) -> ItemsView[str, Any]:
         """Return the fields that came, with their values."""
-        return self._as_received().items()
+        return self.as_received().items()
 
     def values(self) -> ValuesView[Any]:
         """Return the values that came."""
-        return self._as_received().values()
+        return self.as_received().values()
 
     def copy(self) -> dict[str, Any]:
         """Return a dict of the fields that came, as the `copy` of a dict does. It may be changed."""
-        return dict(self._as_received())
+        return dict(self.as_received())
 
     if not TYPE_CHECKING:  # a type checker shall find them missing
 

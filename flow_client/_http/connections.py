@@ -1,18 +1,13 @@
-"""Connections that keep to one deadline, from the first connect to the last byte of the body.
-
-A socket's own time-out bounds one read, so a peer that drips keeps a caller for as long as it likes. Here every read
-sets the time-out to what is left of the exchange's deadline.
+"""Connections that keep to one deadline, from the first connect to the answer, and note how far they have come.
 
 This is the only file that reaches into urllib3: `tests/http/test_urllib3_parts.py` names each part.
 """
 
 from __future__ import annotations
 
-import io
 import queue
 import socket
 from collections import deque
-from http.client import HTTPResponse, RemoteDisconnected
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
@@ -22,71 +17,17 @@ from urllib3.connectionpool import HTTPConnection, HTTPSConnection  # type: igno
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from flow_client._core.deadline import Deadline
-from flow_client._core.interruptible import LONGEST_SLEEP
-from flow_client._http.exchange import HttpExchange, current
+from flow_client._http.exchange import current
+from flow_client._http.response import BoundedResponse
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for one attempt to connect, proxy and TLS included: past it another attempt is worth more than patience."""
 
 
-class _BoundedReader(io.RawIOBase):
-    """Reads from a socket, each time for no longer than the exchange has left."""
-
-    _raw: Any = None
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        exchange = current.get()
-        count = self._receive(buffer, exchange)
-        if count == 0 and exchange.stage == "answer":
-            # http.client takes the end of the stream for the end of the headers: a cut answer would pass for a whole.
-            raise RemoteDisconnected("the connection was closed within the head of the answer")
-        return count
-
-    def _receive(self, buffer: Any, exchange: HttpExchange) -> int:
-        while True:
-            self._sock.settimeout(min(exchange.remaining(), LONGEST_SLEEP))
-            try:
-                return self._sock.recv_into(buffer)
-            except TimeoutError as error:
-                if exchange.interruption(error):
-                    raise
-
-    def readall(self) -> bytes:
-        # http.client asks for all there is when a chunk's size is -1: no limit would hold.
-        raise ValueError("an answer is read in pieces")
-
-    def close(self) -> None:
-        # There is none if an interrupt came while the reader was made.
-        if self._raw is not None:
-            self._raw.close()
-        super().close()
-
-
-class _BoundedSocket:
-    """The part of a socket that `HTTPResponse` uses."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_BoundedReader(self._sock))
-
-
-def _bounded_response(sock: Any, *args: Any, **kwargs: Any) -> HTTPResponse:
-    return HTTPResponse(_BoundedSocket(sock), *args, **kwargs)  # type: ignore[arg-type]
-
-
 class _BoundedConnection(HTTPConnection):
     """Keeps to the exchange's deadline and notes its stage."""
 
-    response_class = staticmethod(_bounded_response)  # type: ignore[assignment]
+    response_class = BoundedResponse
     debuglevel = 0
     """Whatever http.client's own is set to: at 1 it prints every request, token and all."""
 
@@ -176,34 +117,28 @@ class _Stack(queue.Queue[Any]):
         return len(self.queue)
 
 
+_BOUNDED = {HTTPConnection: _BoundedConnection, HTTPSConnection: _BoundedTLSConnection}
+
+
 class _BoundedPool(HTTPConnectionPool):
     QueueCls = _Stack  # type: ignore[assignment]
 
     @property
     def ConnectionCls(self) -> Any:  # type: ignore[override]  # noqa: N802 - urllib3's name
         """What connections are made of: ours, unless a tool like vcrpy has replaced urllib3's own."""
-        installed = HTTPConnectionPool.ConnectionCls
-        return _BoundedConnection if installed is HTTPConnection else installed
+        installed: Any = super().ConnectionCls
+        return _BOUNDED.get(installed, installed)
 
     def _validate_conn(self, conn: Any) -> None:
-        """Connect before the request is written, as it is done for TLS."""
+        """Connect before the request is written, as urllib3 does for TLS alone."""
         current.get().observed = isinstance(conn, _BoundedConnection)
+        super()._validate_conn(conn)
         if conn.is_closed:
             conn.connect()
 
 
-class _BoundedTLSPool(HTTPSConnectionPool):
-    QueueCls = _Stack  # type: ignore[assignment]
-
-    @property
-    def ConnectionCls(self) -> Any:  # type: ignore[override]  # noqa: N802 - urllib3's name
-        """The same over TLS."""
-        installed = HTTPSConnectionPool.ConnectionCls
-        return _BoundedTLSConnection if installed is HTTPSConnection else installed
-
-    def _validate_conn(self, conn: Any) -> None:
-        current.get().observed = isinstance(conn, _BoundedConnection)
-        super()._validate_conn(conn)
+class _BoundedTLSPool(_BoundedPool, HTTPSConnectionPool):  # type: ignore[override] # mypy sees an attribute in one
+    """The same over TLS."""
 
 
 _POOL_CLASSES = {"http": _BoundedPool, "https": _BoundedTLSPool}

@@ -38,9 +38,9 @@ ResultT = TypeVar("ResultT")
 
 
 class RetryBudget:
-    """A token bucket: an outage must not be amplified by every caller's retries.
+    """A token bucket that limits retries, so that they do not make an outage worse.
 
-    A retry takes one token. A call that succeeds gives back what its retries took and a tenth of a token more.
+    A retry takes one token. A call that succeeds returns the tokens of its retries, plus a tenth of a token.
     """
 
     CAPACITY = 25.0
@@ -48,12 +48,12 @@ class RetryBudget:
 
     def __init__(self) -> None:
         self._tokens = self.CAPACITY
-        # A signal handler may make calls too, while its thread holds the lock.
+        # Reentrant: a signal handler may make a call while its thread holds the lock.
         self._lock = threading.RLock()
         renew_after_fork(self)
 
     def take(self) -> bool:
-        """Take a token for one retry; return whether there was one."""
+        """Take a token for one retry; return False if there is none."""
         with self._lock:
             if self._tokens < 1:
                 return False
@@ -61,14 +61,14 @@ class RetryBudget:
             return True
 
     def give_back(self, retries: int) -> None:
-        """Note a success that took `retries` retries."""
+        """Return the tokens of a call that succeeded after `retries` retries."""
         if self._tokens >= self.CAPACITY and not retries:
             return
         with self._lock:
             self._tokens = min(self.CAPACITY, self._tokens + retries + self.REFUND)
 
     def after_fork_in_child(self) -> None:
-        """Replace the lock, which another thread of the parent may have held."""
+        """Replace the lock: another thread of the parent may have held it."""
         self._lock = threading.RLock()
 
 
@@ -105,11 +105,11 @@ class Call(Generic[ResultT]):
             del failure
 
     def has_no_time(self, state: RetryCallState) -> bool:
-        """Return whether the pause before the next attempt reaches the deadline."""
+        """Return whether the deadline is over before the next attempt could begin."""
         return state.upcoming_sleep >= self.deadline.remaining()
 
     def announce_retry(self, state: RetryCallState) -> None:
-        """Log why and when there is another attempt."""
+        """Log why the attempt failed and when the next one starts."""
         logger.warning(
             "%s: attempt %d of %d failed, the next in %.2f s: %s",
             self.name,
@@ -121,7 +121,7 @@ class Call(Generic[ResultT]):
 
 
 class Retrier:
-    """Runs calls, and again where that can help. One retrier serves all threads of a client."""
+    """Makes calls, with retries if they can help. All threads of a client share one retrier."""
 
     def __init__(
         self,
@@ -155,13 +155,13 @@ class Retrier:
         load("tenacity")
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_any  # noqa: PLC0415 - see above
 
-        # One for each call: tenacity keeps its state by thread, and a signal handler may call in the midst of one.
+        # One for each call: tenacity keeps its state per thread, and a signal handler may make a call during another.
         return Retrying(
             sleep=self._sleep,
             retry=retry_if_exception(is_transient),
             wait=self._pause,
-            # In this order: the first that says so ends the call, and the last takes a token from the budget. tenacity
-            # takes functions here, which its types leave out.
+            # The order matters: the last one takes a token, so it is asked only if the others allow a retry. tenacity's
+            # types do not say that it takes functions here.
             stop=stop_any(stop_after_attempt(call.max_attempts), call.has_no_time, self._has_no_token),  # type: ignore[arg-type]
             before_sleep=call.announce_retry,
             reraise=True,
@@ -192,13 +192,13 @@ def pause_after(
 
 
 def backoff(failures: int, longest: float = LONGEST_BACKOFF) -> float:
-    """Return the seconds to wait after so many failures in a row, before jitter."""
-    # The exponent is bounded: an hour of failures must not overflow a float.
+    """Return the seconds to wait after `failures` failures in a row, without jitter."""
+    # The exponent is limited, or a long outage would overflow a float.
     return min(longest, FIRST_BACKOFF * 2.0 ** min(failures - 1, 16))
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Return whether asking again can help after `error`."""
+    """Return whether a retry can help after `error`."""
     if isinstance(error, PlatformConnectionError):
         return not isinstance(error, PlatformTimeoutError) and error.stage != "tls"
     if isinstance(error, PlatformConflictError):
@@ -209,12 +209,12 @@ def is_transient(error: BaseException | None) -> bool:
 def retry_after_seconds(
     value: str | None, date: str | None = None, now: Callable[[], float] = time.time
 ) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for (RFC 9110 §10.2.3); None for one that makes no sense.
+    """Return the seconds that a `Retry-After` header asks for (RFC 9110 §10.2.3); None if it is not valid.
 
     Args:
         value: the header: seconds or a date.
-        date: the answer's own `Date`, which a date is measured against: the clock here may be another one.
-        now: the clock here, for an answer without a date.
+        date: the answer's `Date` header. A date in `value` is compared with it, because the clock here may differ.
+        now: the clock here, used if the answer has no `Date`.
     """
     if value is None:
         return None
@@ -228,12 +228,12 @@ def retry_after_seconds(
 
 
 def _moment(date: str | None) -> datetime | None:
-    """Return the moment that a header names; None for one that makes no sense."""
+    """Return the moment that a header names; None if it is not valid."""
     try:
         moment = parsedate_to_datetime(date or "")
     except (ValueError, TypeError, OverflowError):
         return None
-    # A date without an offset is in UTC: RFC 9110 allows no other.
+    # RFC 9110 allows only UTC, so a date without an offset is in UTC.
     return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
 
 

@@ -18,7 +18,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from flow_client._core.lifecycle import renew_after_fork
-from flow_client._http.adapter import NoCookies, PlatformSession, renew_pools
+from flow_client._http.adapter import NoCookies, PlatformRequest, PlatformSession, renew_pools
 from flow_client._http.exchange import current
 from flow_client._http.failures import HTTP_ERRORS, translated
 from flow_client.errors import ConfigurationError, PlatformClientError, PlatformResponseError
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 _CHUNK = 65536
 """Bytes that are read at a time, between two looks at the size and the deadline."""
 
-_NO_COOKIES = NoCookies()
 
-
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class HttpAnswer:
     """What came back: the status, the headers without regard to case, and the whole body."""
 
@@ -44,11 +42,18 @@ class HttpAnswer:
     content: bytes = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Route:
-    """The platform's URL, and the proxies, the verification and the client certificate on the way to it."""
+    """The way to the platform.
+
+    Attributes:
+        url: the platform's URL.
+        target: what a request's first line has before the path: nothing, the path of `url`, or all of it for a proxy.
+        options: the proxies, the verification and the client certificate.
+    """
 
     url: str
+    target: str
     options: dict[str, Any] = field(repr=False)
 
 
@@ -124,18 +129,23 @@ class HttpSession:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> requests.PreparedRequest:
         """Return the request without the session's `auth` and cookies, and without `~/.netrc`."""
+        route = self._looked_up_route()
+        # Method, path and headers were checked when they were made, so requests need not check them again.
+        request = PlatformRequest(method, route.url + path, headers, body)
+        if self._is_own:
+            request.route, request.target = route, route.target + path
+        else:
+            self._add_what_the_session_has(request)
+        return request
+
+    def _add_what_the_session_has(self, request: requests.PreparedRequest) -> None:
         session = self._session
         theirs = {name: value for name, value in session.headers.items() if value is not None}
-        request = requests.PreparedRequest()
-        request.prepare_method(method)
-        request.url = self._looked_up_route().url + path
+        request.prepare_headers({**theirs, **request.headers})
+        request.prepare_cookies(NoCookies())
+        request.prepare_hooks(session.hooks)
         if session.params:
             request.prepare_url(request.url, session.params)
-        request.prepare_headers({**theirs, **headers})
-        request.prepare_cookies(_NO_COOKIES)
-        request.prepare_body(body, None)
-        request.prepare_hooks(session.hooks)
-        return request
 
     def _send(self, request: requests.PreparedRequest, exchange: HttpExchange) -> HttpAnswer:
         seconds, options = exchange.remaining(), self._looked_up_route().options
@@ -151,6 +161,9 @@ class HttpSession:
             raise
 
     def _content(self, response: requests.Response, exchange: HttpExchange) -> bytes:
+        if exchange.observed and self._is_plain(response):
+            whole: bytes = response.raw.read(decode_content=False)
+            return whole
         parts: list[bytes] = []
         size = 0
         for part in response.iter_content(min(_CHUNK, self._max_answer_bytes + 1)):
@@ -161,6 +174,12 @@ class HttpSession:
             if not exchange.observed:
                 exchange.remaining()
         return b"".join(parts)
+
+    def _is_plain(self, response: requests.Response) -> bool:
+        """Return whether one read gives the body: its length is known and allowed, and nobody has begun to read it."""
+        length = response.raw.length_remaining
+        is_known = length is not None and 0 < length <= self._max_answer_bytes
+        return is_known and "Content-Encoding" not in response.headers and response.raw.tell() == 0
 
     def _too_large(self, response: requests.Response) -> PlatformResponseError:
         return PlatformResponseError(
@@ -174,9 +193,11 @@ class HttpSession:
         if self._route is None:
             session, url = self._session, _normalised(self._base_url)
             found = session.merge_environment_settings(url, {}, None, session.verify, session.cert)
+            proxy = requests.utils.select_proxy(url, found["proxies"])
             _check_bundle(url, found["verify"])
-            _check_proxy(requests.utils.select_proxy(url, found["proxies"]))
-            self._route = _Route(url, {name: found[name] for name in ("proxies", "verify", "cert")})
+            _check_proxy(proxy)
+            target = url if proxy and url.startswith("http:") else urlsplit(url).path
+            self._route = _Route(url, target, {name: found[name] for name in ("proxies", "verify", "cert")})
         return self._route
 
 

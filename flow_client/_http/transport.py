@@ -1,4 +1,4 @@
-"""One operation of the platform: token, idempotency key, attempts within one deadline, errors, the answer's model."""
+"""Calls of the platform's operations: token, idempotency key, retries, one deadline, errors, the answer's type."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ _MAX_KEY_LENGTH = 255
 _MAX_DETAIL = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Reply(Generic[AnswerT]):
-    """An operation's answer in its type, and what came or went with it."""
+    """An operation's answer, its headers, and the idempotency key that was sent."""
 
     value: AnswerT
     headers: Any = field(repr=False)
     idempotency_key: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Request:
-    """What is sent, the same at every attempt but for the token."""
+    """What is sent with every attempt, except for the token, which may change in between."""
 
     operation: Operation[Any]
     path: str
@@ -90,13 +90,13 @@ class Request:
 
 
 class Transport:
-    """Sends operations over HTTP. Threads may share it.
+    """Sends requests and turns answers into models or errors. Threads may share it.
 
     Args:
         settings: the client's settings.
         tokens: the token and its renewal.
         session: the connections. Closing this transport leaves them open; closing them closes the transport.
-        retrier: retries what can be retried.
+        retrier: makes the attempts.
     """
 
     def __init__(self, settings: Settings, tokens: TokenStore, session: HttpSession, retrier: Retrier) -> None:
@@ -127,20 +127,20 @@ class Transport:
 
         Args:
             operation: the operation.
-            ids: the values of its path parameters; organisation and workspace come from the settings.
+            ids: the values of its path parameters, except for organisation and workspace, which are in the settings.
             fields: the fields of its body.
-            idempotency_key: the caller's own key; a new one if None.
-            headers: headers beside the usual ones.
-            timeout: seconds for the call as a whole, attempts and pauses included; the settings' if None.
-            max_attempts: how often it is tried; the settings' if None.
+            idempotency_key: the caller's key; None generates one.
+            headers: additional headers.
+            timeout: seconds for the whole call, including retries and pauses; None takes that of the settings.
+            max_attempts: limit on the attempts; None takes that of the settings.
 
         Raises:
             ConfigurationError: the operation needs an organisation or a workspace, and the settings have none.
-            InvalidRequestError: a value cannot be sent; nothing was.
+            InvalidRequestError: a value cannot be sent. Nothing was sent.
             ClientClosedError: the client was closed.
-            PlatformConnectionError, PlatformTimeoutError: no whole answer came.
+            PlatformConnectionError, PlatformTimeoutError: no complete answer arrived.
             PlatformStatusError: the platform answered with an error; the subclass says which.
-            PlatformResponseError: the answer is not what the specification says.
+            PlatformResponseError: the answer does not match the specification.
         """
         __tracebackhide__ = True
         try:
@@ -154,7 +154,7 @@ class Transport:
             raise
 
     def _run(self, request: Request, timeout: float, max_attempts: int) -> Reply[Any]:
-        """Send the request, again if need be, and return the answer in the operation's type."""
+        """Send the request, retry it if that can help, and return the answer in the operation's type."""
         deadline = Deadline(timeout)
         exchange = HttpExchange(deadline)
         call: Call[HttpAnswer] = Call(
@@ -175,7 +175,7 @@ class Transport:
     def _path_values(self, operation: Operation[Any], ids: Mapping[str, object]) -> dict[str, object]:
         values = {"org_id": self._settings.org_id, "workspace_id": self._settings.workspace_id, **ids}
         for parameter in operation.path_parameters:
-            # Of what the caller gives with each call, the environment knows nothing.
+            # Only organisation and workspace can come from the settings; the caller gives the others with each call.
             if parameter.name not in ids and values[parameter.name] is None:
                 raise ConfigurationError(
                     f"{operation.operation_id} needs {parameter.name}: "
@@ -184,7 +184,7 @@ class Transport:
         return values
 
     def refresh_environment(self) -> None:
-        """Look up proxies and CA bundles in the environment anew."""
+        """Read proxies and CA bundles from the environment again."""
         self._session.refresh_environment()
 
     def close(self) -> None:
@@ -204,7 +204,7 @@ class Transport:
         if body is not None:
             headers["Content-Type"] = "application/json"
         if operation.retry == "keyed":
-            # Once for all attempts: it is how the platform knows a repetition from a second job.
+            # The same for all attempts: by it the platform tells a retry from a second job.
             idempotency_key = str(uuid.uuid4()) if idempotency_key is None else _checked_key(idempotency_key)
             headers["Idempotency-Key"] = idempotency_key
         return Request(operation, path, body, headers, idempotency_key)
@@ -214,9 +214,8 @@ class Transport:
         answer = self._send(request, token, exchange)
         if answer.status == _UNAUTHORIZED and self._tokens.refresh(token):
             answer = self._send(request, self._tokens.current(), exchange)
-        renewed = Secret(answer.headers.get("X-Auth-Token", ""))
-        if renewed:
-            self._tokens.replace(renewed)
+        if answer.headers.get("X-Auth-Token"):
+            self._tokens.replace(Secret(answer.headers["X-Auth-Token"]))
         if not 200 <= answer.status < 300:  # noqa: PLR2004 - the class of success, RFC 9110 §15.3
             raise _status_error(request, answer)
         return answer
@@ -257,7 +256,7 @@ def _fixed_headers(settings: Settings) -> dict[str, str]:
 
 def _checked_key(key: object) -> str:
     is_text = isinstance(key, str) and key.isascii() and key.isprintable()
-    # White space around a header's value does not arrive: the key would be another one.
+    # HTTP drops white space around a header's value, so the platform would see a different key.
     if isinstance(key, str) and is_text and key == key.strip() and 0 < len(key) <= _MAX_KEY_LENGTH:
         return key
     raise InvalidRequestError(
@@ -283,9 +282,9 @@ def _parse(request: Request, answer: HttpAnswer) -> Any:
 
 
 def _content(kind: Any, answer: HttpAnswer) -> Any:
-    """Return the JSON value of the body, or its text where the platform words the answer as it likes."""
+    """Return the JSON value of the body, or its text if the model takes text."""
     try:
-        # An answer without a body says as much as null.
+        # No body means the same as null.
         return jsontext.decode(answer.content) if answer.content else None
     except ValueError:
         if isinstance(kind, Model) and kind.type.takes_text:
@@ -295,7 +294,7 @@ def _content(kind: Any, answer: HttpAnswer) -> Any:
 
 def _broken_answer(request: Request, answer: HttpAnswer, what: str) -> PlatformResponseError:
     return PlatformResponseError(
-        f"{request.name}: the answer with status {answer.status} is not what the specification says: {what}",
+        f"{request.name}: the answer with status {answer.status} does not match the specification: {what}",
         status_code=answer.status,
         request_id=answer.headers.get("X-Request-Id"),
     )
@@ -319,7 +318,7 @@ def _status_error(request: Request, answer: HttpAnswer) -> PlatformStatusError:
 
 
 def _detail(answer: HttpAnswer) -> Any:
-    """Return what an error's body says: `detail`, an RFC 9457 title, or the body itself."""
+    """Return the message in an error's body: `detail`, the title of RFC 9457, or the whole body."""
     try:
         body = jsontext.decode(answer.content)
     except ValueError:
@@ -330,7 +329,7 @@ def _detail(answer: HttpAnswer) -> Any:
 
 
 def _shown(detail: Any) -> str:
-    """Return `detail` in one line: FastAPI's validation errors as place and message."""
+    """Return `detail` in one line; of FastAPI's validation errors, each place and message."""
     if isinstance(detail, list) and all(isinstance(each, dict) and "msg" in each for each in detail):
         return "; ".join(f"{'.'.join(map(str, each.get('loc', ())))}: {each['msg']}" for each in detail)
     return str(detail)[:_MAX_DETAIL]

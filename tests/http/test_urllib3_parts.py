@@ -1,9 +1,11 @@
-"""Each part of urllib3 and requests that we reach into is there, and takes what we give it.
+"""Each part of urllib3, requests and http.client that we reach into is there, and takes what we give it.
 
 A version that changes one of them fails here, by its name, and not in the field.
 """
 
+import http.client
 import inspect
+import io
 import queue
 
 import pytest
@@ -11,6 +13,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
+from urllib3.response import HTTPResponse
 
 from flow_client._http import connections
 
@@ -23,9 +26,13 @@ METHODS = [
     (HTTPSConnection, "connect", ["self"]),
     (HTTPConnectionPool, "_validate_conn", ["self", "conn"]),
     (HTTPSConnectionPool, "_validate_conn", ["self", "conn"]),
+    (http.client.HTTPResponse, "begin", ["self"]),
+    (http.client.HTTPResponse, "_check_close", ["self"]),
     (HTTPAdapter, "init_poolmanager", ["self", "connections", "maxsize", "block", "pool_kwargs"]),
     (HTTPAdapter, "proxy_manager_for", ["self", "proxy", "proxy_kwargs"]),
     (HTTPAdapter, "get_connection_with_tls_context", ["self", "request", "verify", "proxies", "cert"]),
+    (HTTPAdapter, "request_url", ["self", "request", "proxies"]),
+    (HTTPAdapter, "build_response", ["self", "req", "resp"]),
     (HTTPAdapter, "__getstate__", ["self"]),
     (HTTPAdapter, "__setstate__", ["self", "state"]),
 ]
@@ -43,6 +50,13 @@ def test_the_attributes_of_a_connection_are_there():
     assert connection.is_closed
     assert callable(connection.response_class)
     assert HTTPConnection.debuglevel == 0
+
+
+def test_an_answer_says_how_much_of_its_body_is_left_and_was_read():
+    answer = HTTPResponse(io.BytesIO(b"12345"), {"Content-Length": "5"}, preload_content=False)
+    assert (answer.length_remaining, answer.tell()) == (5, 0)
+    assert answer.read(decode_content=False) == b"12345"
+    assert (answer.length_remaining, answer.tell()) == (0, 5)
 
 
 @pytest.mark.parametrize(
