@@ -72,7 +72,14 @@ def _models(document: Schema, source: str) -> str:
         # A document from a URL goes the same way as the file: through standard input.
         text = _run(command, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
     # Python treats both alike, but type checkers let nobody read `output["x"]` from a value that may be None.
-    return text.replace("Any | None", "Any")
+    return _with_typed_settings(text.replace("Any | None", "Any"))
+
+
+def _with_typed_settings(text: str) -> str:
+    """Return the models with a type for their settings: to a type checker they would be partly unknown without it."""
+    text = text.replace("    model_config = ConfigDict(", "    model_config: ClassVar[ConfigDict] = ConfigDict(")
+    text = text.replace("from typing import ", "from typing import ClassVar\nfrom typing import ", 1)
+    return _formatted(text, "_api/_generated/models.py")
 
 
 def _aliases(document: Schema) -> dict[str, str]:

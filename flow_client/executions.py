@@ -88,9 +88,9 @@ class ExecutionHandle(AnswerMapping):
         self.execution_id = execution_id
         self.accepted = accepted
         self.idempotency_key = idempotency_key
-        self.base_url = client.settings.base_url
-        self.org_id = client.settings.org_id
-        self.workspace_id = client.settings.workspace_id
+        self.base_url: str = client.settings.base_url
+        self.org_id: str | None = client.settings.org_id
+        self.workspace_id: str | None = client.settings.workspace_id
         self._last_status: str | None = None
 
     def status(self) -> ExecutionRecord:

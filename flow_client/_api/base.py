@@ -38,7 +38,7 @@ class FlowModel(AnswerMapping, BaseModel):  # type: ignore[misc] # as a mapping 
     # A slot and no private attribute of pydantic's: those take part in comparisons and slow the making down.
     __slots__ = ("_received",)
 
-    model_config = ConfigDict(defer_build=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True)
 
     takes_text: ClassVar[bool] = False
     """Whether an answer that is not JSON is read as text."""

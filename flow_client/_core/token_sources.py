@@ -24,7 +24,7 @@ class TokenFile:
     """
 
     def __init__(self, path: str, origin: str) -> None:
-        self.path = Path(os.path.expanduser(path))  # noqa: PTH111 - it never raises
+        self.path: Path = Path(os.path.expanduser(path))  # noqa: PTH111 - it never raises
         self._origin = origin
         self._has_warned = False
 

@@ -54,7 +54,7 @@ class Connection:
         self._background: set[asyncio.Task[None]] = set()
         self.closers: set[Callable[[], Coroutine[Any, Any, None]]] = set()
         """They remove what is left on the server; `close` awaits each of them before it ends the connection."""
-        self.generation = 0
+        self.generation: int = 0
         """How often the connection was made. What was under way when this number changed may be lost."""
 
     async def attempt(

@@ -50,7 +50,7 @@ class EventReader:
         self._subject = operations.EXECUTION_EVENT_SUBJECT.format(execution_id=execution_id)
         self._reader = SubjectReader(connection, self._subject)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.over = False
+        self.over: bool = False
 
     @property
     def has_begun(self) -> bool:

@@ -27,7 +27,7 @@ def _show_version(context: click.Context, _parameter: click.Parameter, wanted: b
         context.exit()
 
 
-program = LazyGroup(
+program: LazyGroup = LazyGroup(
     NAME,
     help="Run and follow executions on the Flow platform.\n\nSettings come from options, else from the environment, "
     "else from a profile: `flow-client config show` lists them. Results go to standard output, everything else to "

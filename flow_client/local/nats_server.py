@@ -57,8 +57,8 @@ class NatsServer:
         self._max_payload = max_payload
         self._extra_settings = settings or {}
         self._process: GuardedProcess | None = None
-        self.port = port
-        self.pid = 0
+        self.port: int = port
+        self.pid: int = 0
 
     @property
     def url(self) -> str:

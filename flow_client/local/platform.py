@@ -81,9 +81,9 @@ class LocalPlatform:
         ring_id: str = DEFAULT_RING_ID,
         fresh_workers: bool = False,
     ) -> None:
-        self.org_id = _identifier("org_id", org_id)
-        self.workspace_id = _identifier("workspace_id", workspace_id)
-        self.ring_id = _identifier("ring_id", ring_id)
+        self.org_id: str = _identifier("org_id", org_id)
+        self.workspace_id: str = _identifier("workspace_id", workspace_id)
+        self.ring_id: str = _identifier("ring_id", ring_id)
         self._components = Path(components).resolve()
         self._store = Store(store_dir)
         self._nats_url = nats_url

@@ -71,8 +71,8 @@ class Task:
         self.session_id = session_id
         self.messages: list[Any] = [] if messages is None else messages
         self.state: dict[str, Any] = {} if state is None else state
-        self.execution_id = payloads.subject_token(execution_id)
-        self.deployment_id = payloads.check_deployment(deployment_id)
+        self.execution_id: str = payloads.subject_token(execution_id)
+        self.deployment_id: str | None = payloads.check_deployment(deployment_id)
         self.events: list[ExecutionEvent] = []
         self._client = client
         self._publish = publish or EventNumbers(self.execution_id, self._keep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -13,7 +13,7 @@ from flow_client._api.base import CompleteInput, FlowModel, OwnAnswer, RecordMet
 class CodeBlockExecutionRequest(FlowModel):
     """What a code block is run with."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
     )
     input_parameters: dict[str, Any]
@@ -41,7 +41,7 @@ class CodeBlockExecutionRequest(FlowModel):
 class WorkflowExecutionRequest(FlowModel):
     """What a workflow is run with."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
     )
     input_data: dict[str, Any]
@@ -69,7 +69,7 @@ class WorkflowExecutionRequest(FlowModel):
 class AgentExecutionRequest(FlowModel):
     """What an agent is run with in a container of its own."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
     )
     input_data: dict[str, Any]
@@ -97,7 +97,7 @@ class AgentExecutionRequest(FlowModel):
 class AgentCallRequest(FlowModel):
     """What an agent is called with when the caller waits for the answer."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
     )
     input_data: dict[str, Any]
@@ -117,7 +117,7 @@ class AgentCallRequest(FlowModel):
 class TransformCallRequest(FlowModel):
     """What a transform is called with."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
     )
     input_data: Any
@@ -133,7 +133,7 @@ class TransformCallRequest(FlowModel):
 class ExecutionAccepted(FlowModel):
     """The answer to a submission."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
     )
     execution_id: Annotated[str, Field(min_length=1)]
@@ -149,7 +149,7 @@ class ExecutionAccepted(FlowModel):
 class ExecutionCancellation(OwnAnswer):
     """The answer to a request for cancellation, in the platform's own form."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
     )
     execution_id: Any = None
@@ -165,7 +165,7 @@ class ExecutionCancellation(OwnAnswer):
 class ExecutionRecord(RecordMethods):
     """An execution as the platform knows it."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
     )
     execution_id: Annotated[str, Field(min_length=1)]
@@ -217,7 +217,7 @@ class ExecutionRecord(RecordMethods):
 class AgentCallResponse(FlowModel):
     """An agent's answer."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
     )
     output: Any
@@ -237,7 +237,7 @@ class AgentCallResponse(FlowModel):
 class ValidationErrorItem(FlowModel):
     """One thing that is wrong with a request."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
     )
     loc: list[str | int]
@@ -257,7 +257,7 @@ class ValidationErrorItem(FlowModel):
 class ErrorResponse(FlowModel):
     """An error in the platform's own form."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
     )
     detail: str | list[ValidationErrorItem] | dict[str, Any]
@@ -269,7 +269,7 @@ class ErrorResponse(FlowModel):
 class ProblemDetails(FlowModel):
     """An error in the form of RFC 9457."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
     )
     type: str | None = None
@@ -297,7 +297,7 @@ class ProblemDetails(FlowModel):
 class ExecutionInput(CompleteInput):
     """What an execution is given. It is published before its container starts."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
     )
     input_data: Any = {}
@@ -321,7 +321,7 @@ class ExecutionInput(CompleteInput):
 class ExecutionOutput(FlowModel):
     """What an execution leaves behind, published once at its end."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
     )
     execution_id: str
@@ -361,7 +361,7 @@ class ExecutionOutput(FlowModel):
 class ExecutionEvent(FlowModel):
     """One event of an execution, while it runs. Written by workers and read by watchers."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
     )
     execution_id: str
@@ -389,7 +389,7 @@ class ExecutionEvent(FlowModel):
 class ExecutionStatusUpdate(FlowModel):
     """A change of an execution's status."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid",
     )
     execution_id: str

@@ -50,7 +50,7 @@ class ResultsFile:
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(self._file, path)
-            self.kept = self._read_kept()
+            self.kept: list[Kept] = self._read_kept()
         except BaseException:
             os.close(self._file)
             raise

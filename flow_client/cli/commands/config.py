@@ -11,7 +11,7 @@ from flow_client.cli.command import command as declare
 if TYPE_CHECKING:
     from flow_client.cli.options import Options
 
-command = click.Group("config", help="Show the settings and where they come from.")
+command: click.Group = click.Group("config", help="Show the settings and where they come from.")
 
 
 @declare(

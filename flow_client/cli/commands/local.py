@@ -11,7 +11,7 @@ from flow_client.cli.command import command as declare
 if TYPE_CHECKING:
     from flow_client.cli.options import Options
 
-command = click.Group("local", help="Run a small platform on this machine.\n\nIt needs the extra [local].")
+command: click.Group = click.Group("local", help="Run a small platform on this machine.\n\nIt needs the extra [local].")
 
 
 @declare(

@@ -134,6 +134,11 @@ def _die_with_the_guard(guard: int) -> None:
         os._exit(128 + signal.SIGKILL)
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Guard the command that the arguments name, and return its exit code."""
     parent, grace, orphan_grace, *command = sys.argv[1:]
-    sys.exit(Guard(int(parent), float(grace), float(orphan_grace)).run(command))
+    return Guard(int(parent), float(grace), float(orphan_grace)).run(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

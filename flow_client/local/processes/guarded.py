@@ -55,7 +55,7 @@ class GuardedProcess:
         grace: float = DEFAULT_GRACE,
         orphan_grace: float = DEFAULT_GRACE,
     ) -> None:
-        self.command = tuple(command)
+        self.command: tuple[str, ...] = tuple(command)
         self.log = log
         self._grace = grace
         with log.open("ab") as log_file:

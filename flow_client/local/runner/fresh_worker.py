@@ -25,7 +25,7 @@ class FreshWorker:
 
     def __init__(self, process: GuardedProcess, threads: Executor) -> None:
         self._process = process
-        self.exited = asyncio.get_running_loop().run_in_executor(threads, process.wait)
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().run_in_executor(threads, process.wait)
 
     @classmethod
     async def start(cls, order: Order, threads: Executor) -> FreshWorker:

@@ -38,7 +38,7 @@ class WorkerRun:
     """
 
     def __init__(self, message: Msg, context: RunnerContext) -> None:
-        self.execution_id = execution_id_of(message)
+        self.execution_id: str = execution_id_of(message)
         self._message = message
         self._context = context
         self._number = message.metadata.num_delivered

@@ -46,7 +46,7 @@ def _log(name: str, subject: str) -> StreamConfig:
     )
 
 
-STREAMS = (
+STREAMS: tuple[StreamConfig, ...] = (
     StreamConfig(
         name=INPUT_STREAM,
         subjects=[every(EXECUTION_INPUT_SUBJECT)],
