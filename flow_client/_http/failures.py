@@ -70,7 +70,7 @@ def _meaning(method: str, url: str, exchange: HttpExchange, error: Exception) ->
 
 def _note_unobserved(exchange: HttpExchange, error: Exception) -> None:
     """Note how far a request came through somebody else's adapter: it was sent unless the error rules that out."""
-    if exchange.observed or isinstance(error, _NOT_CONNECTED) or isinstance(_cause(error), _NOT_CONNECTED):
+    if exchange.observed or isinstance(error, _NOT_CONNECTED) or isinstance(innermost(error), _NOT_CONNECTED):
         return
     exchange.request_sent = True
     if exchange.stage == "connect" and not isinstance(error, _TLS_FAILURES):
@@ -87,22 +87,22 @@ def _connection_failed(method: str, url: str, error: Exception, sent: str) -> st
 
 def _stage(exchange: HttpExchange, error: Exception) -> str:
     """Return the stage; `tls` only for what another attempt cannot help, not for a handshake that was cut."""
-    cause = _cause(error)
+    cause = innermost(error)
     refused = isinstance(error, _TLS_FAILURES) or isinstance(cause, ssl.SSLCertVerificationError)
     if exchange.stage == "connect" and refused and not isinstance(cause, _CUT_HANDSHAKE):
         return "tls"
     return exchange.stage
 
 
-def _cause(error: BaseException) -> BaseException:
+def innermost(error: BaseException) -> BaseException:
     """Return the innermost error: urllib3 and requests put each other's into their arguments."""
     inner = [each for each in (getattr(error, "reason", None), *error.args) if isinstance(each, BaseException)]
-    return _cause(inner[0]) if inner else error
+    return innermost(inner[0]) if inner else error
 
 
 def _reason(error: BaseException) -> str:
     """Return the innermost reason, without what urllib3 puts before it, and without a proxy's user and password."""
-    cause = _cause(error)
+    cause = innermost(error)
     said = re.sub(r"^\w+\(host=.*?\): ", "", str(cause)).removeprefix("Failed to establish a new connection: ")
     return _CREDENTIALS.sub("//", said) or type(cause).__name__
 

@@ -111,6 +111,16 @@ class HttpSession:
             # Its traceback holds this frame.
             del failure
 
+    def proxy(self) -> str | None:
+        """Return the URL of the proxy on the way to the platform, which may hold a password; None without one.
+
+        Raises:
+            ConfigurationError: the proxy's URL cannot be read, or the CA bundle does not exist.
+        """
+        route = self._looked_up_route()
+        proxy: str | None = requests.utils.select_proxy(route.url, route.options["proxies"])
+        return proxy
+
     def refresh_environment(self) -> None:
         """Look up proxies and CA bundles in the environment anew."""
         self._route = None

@@ -42,6 +42,7 @@ program: LazyGroup = LazyGroup(
         "map": "Run one execution for each line of a file.",
         "skills": "Print the skills that a service publishes.",
         "config": "Show the settings and where they come from.",
+        "doctor": "Find out what is wrong between here and the platform.",
         "local": "Run a small platform on this machine.",
         "worker": "Run a function as an execution's worker.",
         "completion": "Print the completion script of a shell.",

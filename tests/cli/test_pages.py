@@ -136,6 +136,7 @@ def test_what_json_prints_is_what_the_schema_says(at_platform):
         flow("cancel", execution["execution_id"], "--json"),
         flow("skills", "search", "--json"),
         flow("config", "show", "--json"),
+        flow("doctor", "--json"),
         flow("map", "workflow", "echo", "--inputs", "-", "--key", "schema", stdin='{"a": 1}'),
     ]
     lines = [line for done in printed for line in json_lines(done.stdout)]
