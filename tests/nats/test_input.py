@@ -1,4 +1,4 @@
-"""Taking an execution's input exactly once (contract section 2)."""
+"""Taking an execution's input exactly once."""
 
 import asyncio
 import logging

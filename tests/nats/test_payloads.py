@@ -1,4 +1,4 @@
-"""Payloads and ids (contract section 2)."""
+"""Payloads and ids."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""What a bridge publishes, read back by others (contract section 2)."""
+"""What a bridge publishes, read back by others."""
 
 import threading
 import uuid
