@@ -125,7 +125,7 @@ def test_nothing_is_waited_for_while_events_are_pushed(server, bridge, frozen, m
     monkeypatch.setattr(log, "_wake", lambda: [wakes.append(1), wake()])
     frozen()
     _push(bridge, execution_id, *range(1, 1000))
-    assert len(wakes) <= 1  # none if the loop had not gone to sleep yet
+    assert len(wakes) <= 2  # for the first one, and for what follows while that is on its way
     assert bridge.stats().unacked == 999
     os.kill(server.pid, signal.SIGCONT)
     bridge.flush()

@@ -306,13 +306,16 @@ class Backlog:
 
     def next_run(self, max_messages: int, max_bytes: int) -> list[Message]:
         """Take out the next messages to send that go to one stream: at least one if there is any."""
+        self._take_in()
         run: list[Message] = []
-        while self._has_unsent():
+        while self._unsent:
             message = self._unsent[0]
-            max_bytes -= message.size
-            if run and (max_bytes < 0 or len(run) == max_messages or message.stream != run[0].stream):
-                break
-            run.append(self._unsent.popleft())
+            if not message.settled and not message.withdrawn:
+                max_bytes -= message.size
+                if run and (max_bytes < 0 or len(run) == max_messages or message.stream != run[0].stream):
+                    break
+                run.append(message)
+            self._unsent.popleft()
         return run
 
     def rewind(self) -> None:

@@ -50,8 +50,9 @@ class Delivery:
 
     def stored(self, messages: list[tuple[Message, int | None]]) -> None:
         """Note that the messages are stored, each with its sequence in the stream, None if it is not known."""
-        for message, position in messages:
-            self._sequences.stored(message.subject, message.sequence, position)
+        lasts = {message.subject: (message.sequence, position) for message, position in messages}
+        for subject, (number, position) in lasts.items():
+            self._sequences.stored(subject, number, position)
         self._settle([message for message, _ in messages])
 
     def repeated(self, message: Message) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nats import errors as nats_errors
 
@@ -34,16 +34,22 @@ from flow_client._nats.store import read_last, read_next, stream_of
 from flow_client.errors import BridgeError, PayloadTooLargeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from nats.aio.client import Client
     from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
 
     from flow_client._nats.driver import Acks
     from flow_client._nats.outbox.publication import Outcome, Outgoing, Publication
     from flow_client._nats.servers import Servers
     from flow_client._nats.store import Stored
 
+ResultT = TypeVar("ResultT")
+
 _PAGE = 32
 """How many places of a stream are asked about at once."""
+_QUESTIONS_AT_ONCE = 128
 _AT_ONCE = 0.01
 _UNLIMITED = -1
 
@@ -80,6 +86,7 @@ class Session:
         self._batch: Batch | None = None
         self._is_watched = False
         self._last_error: Exception | None = None
+        self._asking = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
         read_acks(client, self._reply_prefix, self._on_acks)
 
     @classmethod
@@ -142,8 +149,8 @@ class Session:
             UnconfirmedError: NATS did not say.
         """
         if kind not in self._streams:
-            name = await ask_until_answered(self.client, lambda js: stream_of(js, subject))
-            config = (await ask_until_answered(self.client, lambda js: js.stream_info(name))).config
+            name = await self._ask(lambda js: stream_of(js, subject))
+            config = (await self._ask(lambda js: js.stream_info(name))).config
             limit = self.max_payload
             if config.max_msg_size not in (None, _UNLIMITED):
                 limit = min(limit, config.max_msg_size - HEADER_ALLOWANCE)
@@ -152,7 +159,7 @@ class Session:
 
     async def last_stored(self, stream: Stream, subject: str) -> Stored | None:
         """Return the subject's last message, None if it has none; raise `UnconfirmedError` if NATS did not say."""
-        return await ask_until_answered(self.client, lambda js: read_last(js, stream.name, subject))
+        return await self._ask(lambda js: read_last(js, stream.name, subject))
 
     async def ids_after(self, stream: Stream, subject: str, position: int) -> list[str]:
         """Return the ids of the subject's messages behind `position`; raise `UnconfirmedError` if NATS did not say."""
@@ -167,8 +174,12 @@ class Session:
             position = answers[-1].stream_sequence
 
     async def _next_stored(self, stream: Stream, subject: str, position: int) -> Stored | None:
-        query = partial(read_next, stream=stream.name, subject=subject, position=position)
-        return await ask_until_answered(self.client, query)
+        return await self._ask(partial(read_next, stream=stream.name, subject=subject, position=position))
+
+    async def _ask(self, query: Callable[[JetStreamContext], Coroutine[Any, Any, ResultT]]) -> ResultT:
+        """Return the answer to a question. So many are asked at once that they do not hold up each other's answers."""
+        async with self._asking:
+            return await ask_until_answered(self.client, query)
 
     async def publish_batch(self, outgoing: list[Outgoing]) -> None:
         """Publish two or more messages as one batch, while nothing else is on its way.
