@@ -129,12 +129,12 @@ def test_the_error_of_a_record_says_what_went_wrong_and_leaves_the_traceback_on_
 
 def test_a_copy_with_other_limits_keeps_to_them(client, http_server):
     hung = threading.Event()
-    http_server.handle = lambda _: hung.wait(20) and Answer(503, {})
+    http_server.handle = lambda _: hung.wait(60) and Answer(503, {})
     hasty = client.with_options(timeout=0.2, max_attempts=1)
     started = time.monotonic()
     with pytest.raises(flow_client.PlatformTimeoutError):
         hasty.get_execution_status(E1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     hung.set()
     with pytest.raises(flow_client.PlatformServerError) as caught:
         client.with_options(max_attempts=2).get_execution_status(E1)

@@ -41,7 +41,7 @@ class Package:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
         assert done.returncode == 0, done.stderr

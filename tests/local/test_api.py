@@ -3,6 +3,7 @@
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from threading import Timer
 
 import pytest
 from support.caller import Caller
@@ -130,9 +131,11 @@ def test_repeated_inline_call_attaches_to_the_first_run(caller):
 # --- Prefer: wait
 
 
-def test_wait_is_held_until_the_execution_changes(caller):
-    execution_id = caller.submit("workflows", "sleep", {"seconds": 0.7}).json()["execution_id"]
+def test_wait_is_held_until_the_execution_changes(caller, tmp_path):
+    file = tmp_path / "file"
+    execution_id = caller.submit("workflows", "wait-for-file", {"file": str(file)}).json()["execution_id"]
     assert caller.until(execution_id, {"running"})["status"] == "running"
+    Timer(0.5, file.touch).start()
     answer = caller.record(execution_id, Prefer="respond-async, wait=20")
     assert answer.headers["Preference-Applied"] == "wait"
     assert answer.json()["status"] == "completed"

@@ -18,6 +18,9 @@ from flow_client.local import LocalPlatform, LocalPlatformError, SettingError
 from flow_client.local.__main__ import main
 from flow_client.local.nats_server import NatsServer
 
+SECONDS = 60
+"""How long anything may take: far longer than it does."""
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
@@ -44,7 +47,7 @@ def submit(environment, component_id, data):
         "timeout_seconds": 60,
     }
     headers = {"Authorization": f"Bearer {environment['AUTH_TOKEN']}"}
-    answer = requests.post(url, json=body, headers=headers, timeout=10)
+    answer = requests.post(url, json=body, headers=headers, timeout=SECONDS)
     assert answer.status_code == 202, answer.text
     return answer.json()["execution_id"]
 
@@ -55,7 +58,7 @@ def read(environment, execution_id):
         f"/workspaces/{environment['WORKSPACE_ID']}/executions/{execution_id}"
     )
     headers = {"Authorization": f"Bearer {environment['AUTH_TOKEN']}"}
-    answer = requests.get(url, headers=headers, timeout=20)
+    answer = requests.get(url, headers=headers, timeout=SECONDS)
     return answer.json() if answer.ok else {"status": f"HTTP {answer.status_code}"}
 
 
@@ -66,7 +69,7 @@ def family(pid):
 def kill_command_of(guarded):
     (command,) = psutil.Process(guarded.guard_pid).children()
     command.kill()
-    guarded.wait(5)
+    guarded.wait(SECONDS)
 
 
 # --- what is left behind
@@ -91,7 +94,7 @@ def test_stop_can_be_called_twice_and_the_platform_started_again(components):
     platform.stop()
     platform.stop()
     with platform:
-        assert requests.get(f"{platform.base_url}/openapi.json", timeout=10).ok
+        assert requests.get(f"{platform.base_url}/openapi.json", timeout=SECONDS).ok
 
 
 def test_stop_in_a_fork_leaves_the_platform_alone(platform):
@@ -100,7 +103,7 @@ def test_stop_in_a_fork_leaves_the_platform_alone(platform):
         platform.stop()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    assert requests.get(f"{platform.base_url}/openapi.json", timeout=10).ok
+    assert requests.get(f"{platform.base_url}/openapi.json", timeout=SECONDS).ok
 
 
 def test_exception_in_the_block_ends_the_platform(components, gone):
@@ -160,7 +163,7 @@ def test_service_that_does_not_start_is_an_error_with_its_log(components, tmp_pa
 def test_store_is_for_one_platform_at_a_time(platform, components, store):
     with pytest.raises(LocalPlatformError, match="is in use by another platform"):
         LocalPlatform(components, store_dir=store).start()
-    assert requests.get(f"{platform.base_url}/openapi.json", timeout=10).ok
+    assert requests.get(f"{platform.base_url}/openapi.json", timeout=SECONDS).ok
 
 
 def test_given_nats_server_is_used(components, nats_server, eventually):
@@ -183,8 +186,8 @@ def test_given_nats_server_may_take_larger_messages(components, tmp_path):
         assert client.submit_workflow_execution("echo", {"numbers": numbers}).result(timeout=60) == {"numbers": numbers}
 
 
-def test_output_and_event_over_the_limit_of_nats_fail_the_execution(components):
-    with LocalPlatform(components) as platform, platform.client() as client:
+def test_output_and_event_over_the_limit_of_nats_fail_the_execution(platform):
+    with platform.client() as client:
         for how in ("large-output", "large-event"):
             record = client.execute_workflow(how, {})
             assert (record.status, record.error["type"]) == ("failed", "PayloadTooLargeError")
@@ -205,54 +208,60 @@ def test_executions_and_tokens_survive_a_restart_on_the_same_store(components, t
 
 
 def test_execution_that_was_running_at_the_stop_runs_again(components, tmp_path, eventually):
+    file = tmp_path / "file"
     with LocalPlatform(components, store_dir=tmp_path) as platform:
         environment = platform.environment()
-        execution_id = submit(environment, "sleep", {"seconds": 1})
+        execution_id = submit(environment, "wait-for-file", {"file": str(file)})
         assert eventually(lambda: read(environment, execution_id)["status"] == "running")
+    file.touch()
     with LocalPlatform(components, store_dir=tmp_path) as platform:
         again = {**environment, "PLATFORM_API_URL": platform.base_url}
         assert eventually(lambda: read(again, execution_id)["status"] == "completed")
         assert read(again, execution_id)["metrics"]["deliveries"] == 2
 
 
-def test_killed_runner_loses_nothing(platform, eventually):
-    environment = platform.environment()
-    execution_id = submit(environment, "sleep", {"seconds": 1})
+def test_killed_runner_loses_nothing(platform, tmp_path, eventually):
+    file, environment = tmp_path / "file", platform.environment()
+    execution_id = submit(environment, "wait-for-file", {"file": str(file)})
     assert eventually(lambda: read(environment, execution_id)["status"] == "running")
     kill_command_of(platform._runner)
     assert "runner ended with exit code 137" in str(platform.unexpected_end())
+    file.touch()
     platform._start_runner()
     assert eventually(lambda: read(environment, execution_id)["status"] == "completed")
     assert read(environment, execution_id)["metrics"]["deliveries"] == 2
 
 
-def test_killed_api_loses_nothing(platform, eventually):
-    environment = platform.environment()
-    execution_id = submit(environment, "sleep", {"seconds": 0.5})
+def test_killed_api_loses_nothing(platform, tmp_path, eventually):
+    file, environment = tmp_path / "file", platform.environment()
+    execution_id = submit(environment, "wait-for-file", {"file": str(file)})
     kill_command_of(platform._api)
-    time.sleep(1)
+    file.touch()
+    time.sleep(0.5)  # the end comes, most of the time, while the API is away
     platform._start_api()
     assert platform.environment()["PLATFORM_API_URL"] == environment["PLATFORM_API_URL"]
     assert eventually(lambda: read(environment, execution_id)["status"] == "completed")
 
 
-def test_killed_nats_server_loses_nothing(platform, eventually):
-    environment = platform.environment()
-    execution_id = submit(environment, "sleep", {"seconds": 1})
+def test_killed_nats_server_loses_nothing(platform, tmp_path, eventually):
+    file, environment = tmp_path / "file", platform.environment()
+    execution_id = submit(environment, "wait-for-file", {"file": str(file)})
     assert eventually(lambda: read(environment, execution_id)["status"] == "running")
     platform.nats.kill()
     assert read(environment, execution_id)["status"] == "HTTP 503"
+    file.touch()
     platform.nats.restart()
     assert eventually(lambda: read(environment, execution_id)["status"] == "completed")
     later = submit(environment, "sleep", {"seconds": 0})
     assert eventually(lambda: read(environment, later)["status"] == "completed")
 
 
-def test_limit_of_workers_is_kept(platform, eventually):
-    environment = platform.environment()
-    ids = [submit(environment, "sleep", {"seconds": 1}) for _ in range(3)]
+def test_limit_of_workers_is_kept(platform, tmp_path, eventually):
+    file, environment = tmp_path / "file", platform.environment()
+    ids = [submit(environment, "wait-for-file", {"file": str(file)}) for _ in range(3)]
     assert eventually(lambda: [read(environment, i)["status"] for i in ids].count("running") == 2)
     assert [read(environment, i)["status"] for i in ids].count("queued") == 1
+    file.touch()
     assert eventually(lambda: all(read(environment, i)["status"] == "completed" for i in ids))
 
 
@@ -294,7 +303,7 @@ def restored_signals():
 
 def exports(process):
     environment = {}
-    deadline = threading.Timer(20, process.kill)
+    deadline = threading.Timer(SECONDS, process.kill)
     deadline.start()
     for line in process.stdout:
         words = shlex.split(line, comments=True)
@@ -317,7 +326,7 @@ def test_command_leaves_nothing_behind(command, tmp_path, gone, eventually, numb
     pids = family(process.pid)
     assert len(pids) == 8, "a guard and a command for nats-server, API, runner and worker"
     process.send_signal(number)
-    assert process.wait(20) == (-number if number == signal.SIGKILL else 0)
+    assert process.wait(SECONDS) == (-number if number == signal.SIGKILL else 0)
     assert process.stderr.read() == ""
     assert gone(*pids)
     assert store.exists() == (number == signal.SIGKILL)
@@ -326,7 +335,7 @@ def test_command_leaves_nothing_behind(command, tmp_path, gone, eventually, numb
 def test_command_refuses_a_wrong_manifest_in_one_line(command, tmp_path):
     (tmp_path / "wrong.toml").write_text('[[component]]\nkind = "lambda"\n')
     process = command("--components", str(tmp_path / "wrong.toml"))
-    assert process.wait(10) == 2
+    assert process.wait(SECONDS) == 2
     said = process.stderr.read()
     assert said.startswith(f"{tmp_path / 'wrong.toml'}:2: kind is 'lambda'")
     assert said.count("\n") == 1
@@ -373,7 +382,7 @@ def test_service_that_was_started_by_hand_says_so_in_one_line(monkeypatch, capsy
 def test_command_refuses_a_port_in_use_in_one_line(command, platform):
     port = platform.base_url.rpartition(":")[2]
     process = command("--port", port)
-    assert process.wait(20) == 2
+    assert process.wait(SECONDS) == 2
     error = process.stderr.read()
     assert f"port {port} on 127.0.0.1 cannot be used: Address already in use" in error
     assert error.count("\n") == 1
@@ -388,5 +397,5 @@ def test_command_ends_when_a_part_of_it_ends(command):
         if p.cmdline()[2:] == ["flow_client.local.runner"]
     ]
     runner.kill()
-    assert process.wait(10) == 1
+    assert process.wait(SECONDS) == 1
     assert "runner ended with exit code 137" in process.stderr.read()

@@ -64,7 +64,7 @@ class EchoServer:
         scheme = "https" if self._tls else "http"
         return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def wait_for(self, execution_id, times=1, seconds=20.0):
+    def wait_for(self, execution_id, times=1, seconds=60.0):
         """Wait until `execution_id` was asked for so many times; return whether it was."""
         with self._changed:
             return self._changed.wait_for(lambda: self.seen[execution_id] >= times, seconds)

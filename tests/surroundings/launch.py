@@ -11,7 +11,7 @@ import psutil
 from support.processes import STRICT, without_slow_steps
 
 PROGRAMS = Path(__file__).parent / "programs"
-SECONDS = 40.0
+SECONDS = 90.0
 """The hard limit of a program: far more than any of them takes."""
 # Python 3.12 warns of every fork beside a thread; that it works here is what is tested.
 PYTHON = (*STRICT, "-W", "ignore:This process:DeprecationWarning")

@@ -22,13 +22,13 @@ def refusal(call, *arguments, **fields):
 
 with PlatformClient(url, "token", org, workspace) as client:
     handle = client.submit_code_block_execution(component, {"n": 1}, ring_id="r")
-    record = handle.wait(timeout=20)
+    record = handle.wait(timeout=60)
     found["ticket"] = [type(handle.accepted).__name__, handle.accepted.queue_position, handle.idempotency_key]
     found["record"] = [type(record).__name__, record.status, record.is_terminal, record.output, record.region]
     found["promised"] = [record.error, record.metrics or None, record.started_at, record.finished_at]
     found["id"] = [type(record.execution_id).__name__, record.execution_id == handle.execution_id]
-    found["workflow"] = client.execute_workflow(component, {}, ring_id="r", timeout_seconds=20).status
-    found["agent"] = client.submit_agent_execution(component, {}, ring_id="r").wait(timeout=20).status
+    found["workflow"] = client.execute_workflow(component, {}, ring_id="r", timeout_seconds=60).status
+    found["agent"] = client.submit_agent_execution(component, {}, ring_id="r").wait(timeout=60).status
     found["cancel"] = type(client.cancel_execution(handle.execution_id)).__name__
     found["inline"] = client.execute_agent(component, {"a": 1}, None).output
     found["transform"] = client.execute_transform(component, [1, None, {"x": 2.5}], None)

@@ -73,6 +73,13 @@ def sleep(task):
     return "rested"
 
 
+def wait_for_file(task):
+    file = Path(task.input_data["file"])
+    while not file.exists():
+        time.sleep(0.02)
+    return "seen"
+
+
 def spawn(task):
     child = os.fork()
     if child == 0:
