@@ -43,7 +43,7 @@ lowest: $(DEV) ## Run the tests with the lowest versions of the dependencies.
 	@$(BIN)/nox --session lowest -- $(TESTS)
 
 bench: $(DEV) ## Print the benchmarks beside their peers.
-	@missed=0; for part in http_client nats_events fanout; do \
+	@missed=0; for part in http_client nats_events fanout command_line; do \
 	  $(BIN)/python -m benchmarks.$$part || missed=1; done; exit $$missed
 
 chaos: $(DEV) ## Kill, freeze and cut NATS while publishing, and count what is lost (about ten minutes).

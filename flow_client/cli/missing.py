@@ -17,4 +17,9 @@ def needs_extra(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f"this needs {error.name}: pip install 'flow-client[{extra}]'") from error
+        told = (
+            str(error)
+            if "pip install" in str(error)
+            else f"{error.name} is missing: pip install 'flow-client[{extra}]'"
+        )
+        raise ConfigurationError(told) from error

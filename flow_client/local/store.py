@@ -11,6 +11,17 @@ from pathlib import Path
 
 from flow_client.local.errors import LocalPlatformError, SettingError
 
+_SIGNING_KEY = "signing.key"
+
+
+def signing_key_of(folder: str) -> str:
+    """Return the key that signs the tokens of the platform that uses a folder, running or not.
+
+    Raises:
+        OSError: there is none, since no platform has used the folder.
+    """
+    return Path(folder, _SIGNING_KEY).read_text(encoding="ascii")
+
 
 class Store:
     """A folder that one platform at a time uses: `folder`, or a new temporary one each time the store is opened."""
@@ -63,7 +74,7 @@ class Store:
         """Return the key that signs tokens. It is created once, so tokens stay valid after a restart."""
         if self._folder is None:
             raise LocalPlatformError("the store is not open")
-        path = self._folder / "signing.key"
+        path = self._folder / _SIGNING_KEY
         if not path.exists():
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
                 file.write(secrets.token_hex(32))

@@ -1,6 +1,7 @@
 """The pages of the commands: current, and every example on them runs."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from support.command_line import SECONDS, environment, flow, json_lines
 from support.documents import ROOT
 
 from codegen.cli_reference import files
+from flow_client import PlatformClient, PlatformNotFoundError
 from flow_client.cli.program import program
 
 SCHEMA_FILE = ROOT / "docs" / "cli" / "output.schema.json"
@@ -36,17 +38,25 @@ def examples():
     return found
 
 
+SLOW = ("local start", "local token")
 QUICK = [
-    line for _, line in examples() if "local start" not in line and line != "flow-client worker package.module:handler"
+    line
+    for _, line in examples()
+    if not any(name in line for name in SLOW) and line != "flow-client worker package.module:handler"
 ]
 
 
-@pytest.fixture
-def shell(at_platform, tmp_path, monkeypatch, components):
-    """Runs a command line as a reader of the pages would, and returns the finished process."""
-    with at_platform.client() as client:
+@pytest.fixture(scope="module")
+def execution_ids(platform):
+    """Two executions that have ended."""
+    with platform.client() as client:
         handles = [client.submit_workflow_execution("echo", {"text": "to be"}) for _ in range(2)]
-        ids = [handle.wait(SECONDS).execution_id for handle in handles]
+        return [handle.wait(SECONDS).execution_id for handle in handles]
+
+
+@pytest.fixture
+def shell(at_platform, execution_ids, tmp_path, components):
+    """Runs a command line as a reader of the pages would, and returns the finished process."""
     (tmp_path / "input.json").write_text('{"name": "Ada"}')
     (tmp_path / "inputs.jsonl").write_text('{"text": "to be"}\n{"text": "or not to be"}\n')
     (tmp_path / "package").mkdir()
@@ -57,7 +67,8 @@ def shell(at_platform, tmp_path, monkeypatch, components):
         if file.is_file():
             shutil.copy(file, tmp_path)
     path = f"{Path(sys.executable).parent}:{environment()['PATH']}"
-    variables = environment(ID=ids[0], ID2=ids[1], PATH=path, XDG_CONFIG_HOME=str(tmp_path), PYTHONPATH=str(tmp_path))
+    ids = dict(zip(("ID", "ID2"), execution_ids, strict=True))
+    variables = environment(**ids, PATH=path, XDG_CONFIG_HOME=str(tmp_path), PYTHONPATH=str(tmp_path))
 
     def run(line):
         return subprocess.run(
@@ -91,16 +102,21 @@ def test_every_example_runs(shell, line):
     assert "canary" not in done.stdout + done.stderr
 
 
-def test_the_example_of_a_local_platform_runs(shell):
-    (line,) = [line for _, line in examples() if "local start" in line]
+def test_the_examples_of_a_local_platform_run(shell):
+    start, token = [line for command, line in examples() if command in ("start", "token")]
     with subprocess.Popen(
-        ["bash", "-c", f"exec {line}"],
+        ["bash", "-c", f"exec {start} --store store"],
         stdout=subprocess.PIPE,
         text=True,
         cwd=shell.folder,
         env=shell.variables,
     ) as platform:
-        assert platform.stdout.readline().startswith("# The platform listens on http://127.0.0.1:")
+        said = [platform.stdout.readline() for _ in range(2)]
+        assert said[0].startswith("# The platform listens on http://127.0.0.1:")
+        url = re.search(r"PLATFORM_API_URL=(\S+)", said[1])[1]
+        names = {"org_id": "local-org", "workspace_id": "local-workspace"}
+        with PlatformClient(url, shell(token).stdout.strip(), **names) as client, pytest.raises(PlatformNotFoundError):
+            client.get_execution_status("none")
         platform.send_signal(signal.SIGINT)
         assert platform.wait(SECONDS) == 0
 
