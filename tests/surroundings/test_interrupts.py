@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 
@@ -36,7 +37,7 @@ def test_ctrl_c_lands_at_once_and_the_client_is_usable_afterwards(programs, serv
     program = programs.launch("interrupted", server, way)
     assert server.wait_for(execution_id, times)
     if way == "back-off":
-        assert "the next in 30.00 s" in program.stdout.readline()
+        assert re.search(r"the next in 3\d\.\d\d s", program.stdout.readline())
     *_, seconds = interrupted(program)
     assert seconds < 10
 
