@@ -68,7 +68,7 @@ class HttpSession:
         """Use the caller's `session`, which stays the caller's to close, or one of our own.
 
         Raises:
-            ConfigurationError: `session` is no `requests.Session`.
+            ConfigurationError: `session` is not a `requests.Session`.
         """
         if session is not None and not isinstance(session, requests.Session):
             raise ConfigurationError(f"session is {type(session).__name__}; it must be a requests.Session")
@@ -87,16 +87,18 @@ class HttpSession:
         """Send one request and return its answer, whatever its status. `exchange` is shared by a call's attempts.
 
         Raises:
-            ConfigurationError: the URL, a proxy or a CA bundle cannot be used; nothing was sent.
+            ConfigurationError: the URL, a proxy or a CA bundle cannot be used. Nothing was sent.
             PlatformTimeoutError: the deadline passed, at the `stage` that the error names.
-            PlatformConnectionError: no whole answer came; `request_sent` says whether the request may have arrived.
+            PlatformConnectionError: no complete answer arrived; `request_sent` says whether the request may have.
             PlatformResponseError: the answer is too large, or its content encoding is broken.
         """
         exchange.handled_before = sys.exc_info()[1]
         token = current.set(exchange)
         try:
             exchange.stage, exchange.observed = "connect", True
-            return self._send(self._prepared(method, path, headers, body), exchange)
+            # Looked up once for the request and its options: another thread may refresh the environment.
+            route = self._looked_up_route()
+            return self._send(self._prepared(route, method, path, headers, body), route.options, exchange)
         except PlatformClientError:
             raise
         except HTTP_ERRORS as error:
@@ -122,7 +124,7 @@ class HttpSession:
         return proxy
 
     def refresh_environment(self) -> None:
-        """Look up proxies and CA bundles in the environment anew."""
+        """Read proxies and CA bundles from the environment again."""
         self._route = None
 
     def close(self) -> None:
@@ -132,14 +134,13 @@ class HttpSession:
             self._session.close()
 
     def after_fork_in_child(self) -> None:
-        """Leave the inherited connections alone: closing them would speak on the parent's sockets."""
+        """Keep the inherited connections and use new ones: closing the old ones would send on the parent's sockets."""
         self._inherited += renew_pools(self._session)
 
     def _prepared(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+        self, route: _Route, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> requests.PreparedRequest:
         """Return the request without the session's `auth` and cookies, and without `~/.netrc`."""
-        route = self._looked_up_route()
         # Method, path and headers were checked when they were made, so requests need not check them again.
         request = PlatformRequest(method, route.url + path, headers, body)
         if self._is_own:
@@ -157,8 +158,8 @@ class HttpSession:
         if session.params:
             request.prepare_url(request.url, session.params)
 
-    def _send(self, request: requests.PreparedRequest, exchange: HttpExchange) -> HttpAnswer:
-        seconds, options = exchange.remaining(), self._looked_up_route().options
+    def _send(self, request: requests.PreparedRequest, options: dict[str, Any], exchange: HttpExchange) -> HttpAnswer:
+        seconds = exchange.remaining()
         # Until our own adapter says otherwise.
         exchange.observed = False
         response = self._session.send(request, stream=True, timeout=seconds, allow_redirects=False, **options)
@@ -187,7 +188,7 @@ class HttpSession:
 
     def _is_plain(self, response: requests.Response) -> bool:
         """Return whether one read gives the body: its length is known and allowed, and nobody has begun to read it."""
-        length = response.raw.length_remaining
+        length = getattr(response.raw, "length_remaining", None)
         is_known = length is not None and 0 < length <= self._max_answer_bytes
         return is_known and "Content-Encoding" not in response.headers and response.raw.tell() == 0
 
