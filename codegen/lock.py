@@ -13,7 +13,7 @@ WIDTH = 120
 _HEAD = ("openapi", "info", "x-source", "servers", "security", "paths", "components")
 _COMPONENTS = ("securitySchemes", "parameters", "headers", "responses", "schemas")
 _OPERATION = (
-    *("operationId", "summary", "description", "x-retry", "x-undeclared"),
+    *("operationId", "summary", "description", "x-retry", "x-optional", "x-undeclared"),
     *("parameters", "requestBody", "responses"),
 )
 

@@ -75,7 +75,10 @@ class _Builder:
         try:
             return self._build(self._live, found, found.live)
         except SpecError as error:
-            raise SpecError(f"{found.live}: {error}") from error
+            if not _operation(self._lock, found.ours).get("x-optional"):
+                raise SpecError(f"{found.live}: {error}") from error
+            self.notes.append(f"{found.live} is not the client's operation ({error}); the client keeps its own")
+            return {**self._build(self._lock, found, found.ours), "x-undeclared": True}
 
     def _build(self, source: Schema, found: Found, place: Place) -> Schema:
         mine = _operation(self._lock, found.ours)

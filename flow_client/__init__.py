@@ -51,6 +51,7 @@ __all__ = [
     "PlatformServerError",
     "PlatformStatusError",
     "PlatformTimeoutError",
+    "PlatformUnsupportedError",
     "UndeliveredError",
 ]
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 from flow_client import config as configuration
 from flow_client._api._generated import operations
 from flow_client._batch import submission
-from flow_client._core.checks import identifier, optional_seconds, seconds, version_text
+from flow_client._core.checks import identifier, optional_seconds, seconds, version_text, whole_number
 from flow_client._core.log import logger
 from flow_client._core.profile import read_profile
 from flow_client._core.synchronous import not_async
 from flow_client._core.uninterrupted import load
+from flow_client._http.optional import OptionalOperations
 from flow_client._http.retry import Retrier
 from flow_client._http.session import HttpSession
 from flow_client._http.tokens import TokenStore
@@ -26,7 +27,7 @@ from flow_client.errors import ClientClosedError, ConfigurationError, InvalidReq
 from flow_client.executions import ExecutionHandle, id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from concurrent.futures import Future
     from types import TracebackType
     from uuid import UUID
@@ -47,7 +48,9 @@ if TYPE_CHECKING:
         ExecutionCancellation,
         ExecutionEvent,
         ExecutionInput,
+        ExecutionLogs,
         ExecutionRecord,
+        ExecutionSummary,
     )
 
     Identifier = UUID | str
@@ -58,6 +61,7 @@ InputT = TypeVar("InputT")
 DEFAULT_EXECUTION_TIMEOUT = 300
 """Seconds after which the platform ends an execution, unless its submission says otherwise."""
 DEFAULT_IN_FLIGHT = 32
+DEFAULT_PAGE_SIZE = 100
 DEFAULT_PATIENCE = 300.0
 
 
@@ -280,6 +284,52 @@ class PlatformClient:
             The platform's answer, whatever its form; it has no fields if the platform sent no body.
         """
         return self._requests.cancel(id_of(execution_id, self.settings))
+
+    def list_executions(
+        self,
+        *,
+        status: str | Collection[str] | None = None,
+        kind: str | None = None,
+        component_id: Identifier | None = None,
+        page_size: int = DEFAULT_PAGE_SIZE,
+    ) -> Iterator[ExecutionSummary]:
+        """Return an iterator over the workspace's executions, the newest first.
+
+            for execution in itertools.islice(client.list_executions(status="failed"), 10):
+                print(execution.execution_id, execution.component, execution.created_at)
+
+        Pages are read as you iterate. An execution that is submitted meanwhile does not appear, and none appears twice.
+
+        Args:
+            status: list only executions with this status, or with one of these.
+            kind: list only executions of this kind of component, such as `workflow`.
+            component_id: list only executions of the component with this id.
+            page_size: how many executions one request reads.
+
+        Raises:
+            InvalidRequestError: an argument is not valid. Nothing was sent.
+            PlatformUnsupportedError: while you iterate; this platform does not list executions.
+            PlatformClientError: while you iterate; see `PlatformClient`.
+        """
+        query = {
+            "status": _texts(status, "status"),
+            "kind": _texts(kind, "kind"),
+            "component_id": _texts(component_id, "component_id"),
+            "limit": whole_number(page_size, "page_size", InvalidRequestError),
+        }
+        return OptionalOperations(self._transport).executions(query)
+
+    def get_execution_logs(self, execution_id: ExecutionReference) -> ExecutionLogs:
+        """Return the end of what an execution has printed, also while it runs.
+
+        Args:
+            execution_id: the execution: its id, or a handle on it.
+
+        Raises:
+            PlatformUnsupportedError: this platform does not show logs.
+            PlatformClientError: see `PlatformClient`.
+        """
+        return OptionalOperations(self._transport).logs(id_of(execution_id, self.settings))
 
     def execute_code_block(
         self,
@@ -944,6 +994,12 @@ class _LazyBridge:
 
         # Threads may make one each. The first is taken; the others were never used and have nothing to close.
         return self._bridges.setdefault("bridge", NatsBridge(self._nats_url))
+
+
+def _texts(given: object, name: str) -> list[str]:
+    """Return what a parameter of a list says as texts: none, one or several are given."""
+    several = given if isinstance(given, (list, tuple, set, frozenset)) else [given]
+    return [identifier(each, name, InvalidRequestError) for each in several if each is not None]
 
 
 def _caller(deployment_id: Identifier | None) -> JsonObject:

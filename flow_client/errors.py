@@ -13,6 +13,7 @@ PlatformClientError
 │   ├── PlatformAuthenticationError     401
 │   ├── PlatformPermissionError         403
 │   ├── PlatformNotFoundError           404
+│   ├── PlatformUnsupportedError        404, 405, 501
 │   ├── PlatformConflictError           409
 │   ├── PlatformRateLimitError          429
 │   └── PlatformServerError             5xx
@@ -137,6 +138,10 @@ class PlatformPermissionError(PlatformStatusError):
 
 class PlatformNotFoundError(PlatformStatusError):
     """404: the resource does not exist, or it belongs to another organisation or workspace."""
+
+
+class PlatformUnsupportedError(PlatformStatusError):
+    """404, 405 or 501: the platform does not offer this operation. Not all platforms list executions or show logs."""
 
 
 class PlatformConflictError(PlatformStatusError):

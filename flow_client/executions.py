@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ExecutionAccepted,
         ExecutionCancellation,
         ExecutionEvent,
+        ExecutionLogs,
         ExecutionRecord,
     )
     from flow_client.config import Settings
@@ -46,6 +47,9 @@ class ExecutionClient(Protocol):
         self, execution_id: str, *, timeout_seconds: float | None, on_interrupt: OnInterrupt
     ) -> ExecutionRecord:
         """Wait for the end of the execution and return its terminal record."""
+
+    def get_execution_logs(self, execution_id: str) -> ExecutionLogs:
+        """Return the end of what the execution has printed."""
 
     def cancel_execution(self, execution_id: str) -> ExecutionCancellation:
         """Ask for the execution's cancellation."""
@@ -160,6 +164,15 @@ class ExecutionHandle(AnswerMapping):
             PlatformClientError: as for `NatsBridge.events`.
         """
         return self._client.execution_events(self.execution_id, from_sequence)
+
+    def logs(self) -> str:
+        """Return the end of what the execution has printed, also while it runs; "" if it has printed nothing.
+
+        Raises:
+            PlatformUnsupportedError: this platform does not show logs.
+            PlatformClientError: as for `PlatformClient.get_execution_logs`.
+        """
+        return self._client.get_execution_logs(self.execution_id).logs
 
     def attach(self, client: ExecutionClient) -> Self:
         """Have the handle ask `client` from now on, and return the handle.

@@ -7,6 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from urllib.parse import urlencode
 
 from pydantic_core import ValidationError
 
@@ -118,6 +119,7 @@ class Transport:
         ids: Mapping[str, UUID | str],
         fields: dict[str, Any] | None = None,
         *,
+        query: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         headers: dict[str, str] | None = None,
         timeout: float | None = None,
@@ -129,6 +131,7 @@ class Transport:
             operation: the operation.
             ids: the values of its path parameters, except for organisation and workspace, which are in the settings.
             fields: the fields of its body.
+            query: the parameters of the query; a list repeats its parameter, and None leaves it out.
             idempotency_key: the caller's key; None generates one.
             headers: additional headers.
             timeout: seconds for the whole call, including retries and pauses; None takes that of the settings.
@@ -144,7 +147,7 @@ class Transport:
         """
         __tracebackhide__ = True
         try:
-            path = operation.url_path(self._path_values(operation, ids))
+            path = operation.url_path(self._path_values(operation, ids)) + _query(query or {})
             request = self._request(operation, path, fields or {}, idempotency_key, headers or {})
             return self._run(request, timeout or self._settings.timeout, max_attempts or self._settings.max_attempts)
         except BaseException as error:
@@ -239,6 +242,11 @@ class Transport:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a client is not pickled: create one in the process that uses it")
+
+
+def _query(parameters: Mapping[str, Any]) -> str:
+    given = {name: value for name, value in parameters.items() if value not in (None, [])}
+    return f"?{urlencode(given, doseq=True)}" if given else ""
 
 
 def _fixed_headers(settings: Settings) -> dict[str, str]:

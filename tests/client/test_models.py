@@ -38,7 +38,7 @@ def test_a_record_becomes_a_json_object_with_all_its_fields():
         "execution_id": "e-1",
         "status": "completed",
         "output": {"n": [1, None]},
-        **dict.fromkeys(["error", "usage", "messages", "state", "metrics", "started_at", "finished_at"]),
+        **dict.fromkeys(["error", "usage", "messages", "state", "metrics", "started_at", "finished_at", "logs"]),
         "created_at": "2026-01-05T09:30:00Z",
         "region": "eu",
         "duration": 7,

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from support.live_platforms import COMPONENT, ORG, STYLES, WORKSPACE, served
 from support.size import few
-from support.specifications import OURS, field, live, operation, put, refreshed, schema
+from support.specifications import ACTIONS, OURS, ROOT, field, live, operation, put, refreshed, schema
 
+from codegen.refresh import new_lock
 from flow_client import models
 from flow_client._api._generated import operations
 
@@ -78,6 +79,18 @@ def _files(package):
 def test_the_local_platform_says_what_the_lock_says(package, platform, capsys):
     assert package.codegen("--check", "--spec", f"{platform.base_url}/openapi.json") == 0
     assert "nothing changed" in capsys.readouterr().out
+
+
+def test_a_platform_may_have_something_else_in_place_of_what_is_optional():
+    document = live()
+    names = {"type": "array", "items": {"type": "string"}}
+    answer = {"description": "Names.", "content": {"application/json": {"schema": names}}}
+    document["paths"][f"{ROOT}/executions"] = {"get": {"responses": {"200": answer}}}
+    lock, notes = new_lock(document, OURS, ACTIONS)
+    path = next(path for path in lock["paths"] if path.endswith("/executions") and "get" in lock["paths"][path])
+    kept = lock["paths"][path]["get"]
+    assert (kept["operationId"], kept["x-undeclared"], kept["x-retry"]) == ("list_executions", True, "safe")
+    assert any("is not the client's operation" in note for note in notes)
 
 
 def test_a_check_writes_nothing(package, capsys):

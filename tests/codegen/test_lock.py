@@ -204,10 +204,11 @@ def test_every_body_has_an_example_that_goes_through_its_model_unchanged(place, 
         assert from_json(model.model_validate(example).model_dump_json(exclude_unset=True)) == example
 
 
-def test_the_table_has_the_nine_operations():
+def test_the_table_has_all_operations():
     assert [each.operation_id for each in operations.OPERATIONS] == [
         *("submit_code_block_execution", "submit_workflow_execution", "submit_agent_execution"),
-        *("get_execution_status", "cancel_execution", "execute_agent", "execute_transform"),
+        *("list_executions", "get_execution_status", "cancel_execution", "get_execution_logs"),
+        *("execute_agent", "execute_transform"),
         *("get_service_skills", "get_service_skills_version"),
     ]
 

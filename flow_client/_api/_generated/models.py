@@ -212,6 +212,58 @@ class ExecutionRecord(RecordMethods):
     """
     When it ended.
     """
+    logs: Any = None
+    """
+    The end of what it printed, as text, once it has ended.
+    """
+
+
+class ExecutionSummary(FlowModel):
+    """An execution in a list."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="allow",
+    )
+    execution_id: str
+    """
+    The execution's id.
+    """
+    status: str
+    """
+    Where the execution stands.
+    """
+    component: dict[str, Any] | None = None
+    """
+    What was run, by kind and id.
+    """
+    created_at: datetime | None = None
+    """
+    When it was accepted.
+    """
+    started_at: datetime | None = None
+    """
+    When it began to run.
+    """
+    finished_at: datetime | None = None
+    """
+    When it ended.
+    """
+
+
+class ExecutionLogs(FlowModel):
+    """The end of what an execution has printed."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="allow",
+    )
+    execution_id: str
+    """
+    The execution's id.
+    """
+    logs: str
+    """
+    The end of its log; empty if it printed nothing, or if the log is gone.
+    """
 
 
 class AgentCallResponse(FlowModel):
@@ -403,4 +455,20 @@ class ExecutionStatusUpdate(FlowModel):
     timestamp: datetime
     """
     When it was published, in UTC.
+    """
+
+
+class ExecutionList(FlowModel):
+    """One page of a list of executions, the newest first."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="allow",
+    )
+    executions: list[ExecutionSummary]
+    """
+    The executions of this page.
+    """
+    next_cursor: str | None = None
+    """
+    What asks for the next page; null on the last one.
     """

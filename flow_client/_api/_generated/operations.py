@@ -59,6 +59,21 @@ SUBMIT_AGENT_EXECUTION: Operation[models.ExecutionAccepted] = Operation(
 )
 "Submit an agent for execution in a container of its own."
 
+LIST_EXECUTIONS: Operation[models.ExecutionList] = Operation(
+    operation_id="list_executions",
+    method="GET",
+    path="/api/v1/orgs/{org_id}/workspaces/{workspace_id}/executions",
+    path_parameters=(
+        PathParameter("org_id", "^[A-Za-z0-9_-]{1,128}$"),
+        PathParameter("workspace_id", "^[A-Za-z0-9_-]{1,128}$"),
+    ),
+    success=200,
+    request=None,
+    answer=Model("ExecutionList"),
+    retry="safe",
+)
+"List the executions of a workspace, the newest first."
+
 GET_EXECUTION_STATUS: Operation[models.ExecutionRecord] = Operation(
     operation_id="get_execution_status",
     method="GET",
@@ -90,6 +105,22 @@ CANCEL_EXECUTION: Operation[models.ExecutionCancellation] = Operation(
     retry="keyed",
 )
 "Ask for an execution to be cancelled (best effort)."
+
+GET_EXECUTION_LOGS: Operation[models.ExecutionLogs] = Operation(
+    operation_id="get_execution_logs",
+    method="GET",
+    path="/api/v1/orgs/{org_id}/workspaces/{workspace_id}/executions/{execution_id}/logs",
+    path_parameters=(
+        PathParameter("org_id", "^[A-Za-z0-9_-]{1,128}$"),
+        PathParameter("workspace_id", "^[A-Za-z0-9_-]{1,128}$"),
+        PathParameter("execution_id", "^[A-Za-z0-9_-]{1,128}$"),
+    ),
+    success=200,
+    request=None,
+    answer=Model("ExecutionLogs"),
+    retry="safe",
+)
+"Read the end of what an execution has printed so far."
 
 EXECUTE_AGENT: Operation[models.AgentCallResponse] = Operation(
     operation_id="execute_agent",
@@ -150,8 +181,10 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     SUBMIT_CODE_BLOCK_EXECUTION,
     SUBMIT_WORKFLOW_EXECUTION,
     SUBMIT_AGENT_EXECUTION,
+    LIST_EXECUTIONS,
     GET_EXECUTION_STATUS,
     CANCEL_EXECUTION,
+    GET_EXECUTION_LOGS,
     EXECUTE_AGENT,
     EXECUTE_TRANSFORM,
     GET_SERVICE_SKILLS,

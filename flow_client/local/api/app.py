@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request, Response
+from fastapi import Depends, FastAPI, Header, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from flow_client import models
@@ -20,6 +20,7 @@ from flow_client.local.api.submission import Accepted, Submission
 from flow_client.local.identifiers import ID_PATTERN, PATTERNS
 from flow_client.local.manifest import Manifest
 from flow_client.local.settings import ServiceSettings
+from flow_client.local.state.catalogue import CursorError, Entry, Filter
 from flow_client.local.state.dispatch import LEVELS
 from flow_client.local.state.records import Record
 
@@ -27,6 +28,9 @@ MAX_WAIT = 30.0
 """The most seconds that `Prefer: wait` holds a request."""
 MAX_TIMEOUT = 7 * 24 * 3600.0
 """The longest `timeout_seconds` of an execution."""
+DEFAULT_PAGE = 50
+"""How many executions a page of a list has unless `limit` says."""
+MAX_PAGE = 1000
 INLINE_TIMEOUT = 300.0
 """Seconds that an inline call may take."""
 _INLINE_MARGIN = 30.0
@@ -104,6 +108,29 @@ class Api:
         if not record.is_terminal:
             record = await self._engine.wait_for_change(record, seconds)
         return _json(await self._engine.describe(record), headers={"Preference-Applied": "wait"})
+
+    async def list_executions(
+        self,
+        request: Request,
+        status: Annotated[list[str] | None, Query()] = None,
+        kind: str | None = None,
+        component_id: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE,
+        cursor: str | None = None,
+    ) -> Response:
+        """List the executions of a workspace, the newest first."""
+        wanted = Filter([each.lower() for each in status or ()], kind, component_id)
+        claims = request.state.claims
+        try:
+            page = self._engine.list(claims.org_id, claims.workspace_id, wanted, limit, cursor)
+        except CursorError as error:
+            raise problems.invalid(("query", "cursor"), str(error)) from error
+        return _json({"executions": [_summary(entry) for entry in page.entries], "next_cursor": page.next_cursor})
+
+    async def get_execution_logs(self, execution_id: Id, request: Request) -> Response:
+        """Read the end of what an execution has printed so far."""
+        logs = await self._engine.logs(await self._record(execution_id, request))
+        return _json({"execution_id": execution_id, "logs": logs})
 
     async def cancel_execution(self, execution_id: Id, request: Request) -> Response:
         """Cancel an execution unless it has ended."""
@@ -234,6 +261,17 @@ def _add_route(app: FastAPI, operation: Operation[Any], endpoint: Callable[..., 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     # Whatever a worker stored is returned if Python can read it: lone surrogates, NaN, hundreds of levels.
     return Response(json.dumps(content, separators=(",", ":")), status, headers, "application/json")
+
+
+def _summary(entry: Entry) -> dict[str, Any]:
+    return {
+        "execution_id": entry.execution_id,
+        "status": entry.status,
+        "component": {"kind": entry.kind, "id": entry.component_id},
+        "created_at": entry.created_at,
+        "started_at": entry.started_at,
+        "finished_at": entry.finished_at,
+    }
 
 
 def _preferred_wait(prefer: str | None) -> float | None:

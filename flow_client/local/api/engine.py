@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.js import JetStreamContext
 
+    from flow_client.local.state.catalogue import Filter, Page
+
 STORE_TIMEOUT = 2.0
 """Seconds for each request to JetStream. During an outage clients get a 503 and try again, rather than hang."""
 _OUTPUT_FIELDS = ("output", "error", "usage", "messages", "state")
@@ -74,6 +76,14 @@ class Engine:
         )
         return cancelled or record
 
+    def list(self, org_id: str, workspace_id: str, wanted: Filter, limit: int, cursor: str | None) -> Page:
+        """Return a page of the list of executions: see `Catalogue.page`."""
+        return self._changes.catalogue.page(org_id, workspace_id, wanted, limit, cursor)
+
+    async def logs(self, record: Record) -> str:
+        """Return the end of what an execution has printed; "" if its runner is gone."""
+        return await self._logs.tail(record) if record.log is None else record.log
+
     async def describe(self, record: Record) -> dict[str, Any]:
         """Return the API's answer for a record, with its output."""
         result = dict.fromkeys(_OUTPUT_FIELDS) | {"error": record.error}
@@ -82,7 +92,7 @@ class Engine:
             stored = jsontext.decode(message.data or b"{}")
             result = {name: stored.get(name) for name in _OUTPUT_FIELDS}
         # A worker may report any JSON value as its error; the log can only be added to an object.
-        if record.log is not None and isinstance(result["error"], dict):
+        if record.log is not None and record.status != "completed" and isinstance(result["error"], dict):
             result["error"] = {**result["error"], "log": record.log}
         return {
             "execution_id": record.execution_id,
@@ -93,6 +103,7 @@ class Engine:
             "started_at": record.started_at,
             "finished_at": record.finished_at,
             "component": {"kind": record.kind, "id": record.component_id},
+            "logs": record.log,
         }
 
 

@@ -69,8 +69,7 @@ class Outcomes:
         execution_id = execution_id_of(message)
         started_at = await self._started_at(execution_id)
         status, changes = _outcome(message)
-        if status == "failed":
-            changes["log"] = await self._log(execution_id)
+        changes["log"] = await self._log(execution_id)
 
         def end(record: Record) -> Record:
             return record.ended(status, started_at=record.started_at or started_at, **changes)

@@ -72,6 +72,7 @@ class WorkerRun:
             await self._message.nak()
 
     async def _run(self) -> bool:
+        self._context.logs.create(self.execution_id)  # before the record says that there is a runner to ask for it
         record = await self._context.executions.change(self.execution_id, self._begin)
         if record is None or await self._is_over():
             return True

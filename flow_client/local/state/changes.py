@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nats.js.api import DeliverPolicy
 
 from flow_client.local.state import records
+from flow_client.local.state.catalogue import Catalogue
 from flow_client.local.state.streams import execution_id_of
 
 if TYPE_CHECKING:
@@ -25,15 +26,20 @@ _POLL_SECONDS = 5.0
 
 
 class Changes:
-    """Lets callers wait for a record to change. One watch on the bucket serves all of them."""
+    """Lets callers wait for a record to change, and lists all records. One watch on the bucket serves both.
+
+    Attributes:
+        catalogue: the list.
+    """
 
     def __init__(self, executions: Executions) -> None:
+        self.catalogue = Catalogue()
         self._executions = executions
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def start(self, js: JetStreamContext) -> None:
-        """Start the watch."""
-        await watch(js, self._wake)
+        """Start the watch. The records that are there already come first."""
+        await watch(js, self._on_change, DeliverPolicy.LAST_PER_SUBJECT)
 
     async def wait(self, execution_id: str, is_over: Callable[[Record], bool], seconds: float) -> Record | None:
         """Return the record once `is_over(record)` is true, or as it is after `seconds`; None if there is no record."""
@@ -51,7 +57,9 @@ class Changes:
         finally:
             self._forget(execution_id, event)
 
-    async def _wake(self, message: Msg) -> None:
+    async def _on_change(self, message: Msg) -> None:
+        if message.data:
+            self.catalogue.take(message.data)
         for event in self._waiting.get(execution_id_of(message), ()):
             event.set()
 
@@ -61,14 +69,16 @@ class Changes:
             del self._waiting[execution_id]
 
 
-async def watch(js: JetStreamContext, callback: Callable[[Msg], object]) -> None:
-    """Call the coroutine function `callback` with every change to any record from now on."""
+async def watch(
+    js: JetStreamContext, callback: Callable[[Msg], object], begin: DeliverPolicy = DeliverPolicy.NEW
+) -> None:
+    """Call the coroutine function `callback` with every change to any record, from now on unless `begin` says so."""
     await js.subscribe(
         records.CHANGES_SUBJECT,
         stream=records.BUCKET_STREAM,
         cb=callback,  # type: ignore[arg-type]
         ordered_consumer=True,
-        deliver_policy=DeliverPolicy.NEW,
+        deliver_policy=begin,
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flow_client.local.state.records import Record
 
 TAIL_BYTES = 8192
-"""How much of a log goes into the record of an execution that did not complete."""
+"""How much of a log goes into the record of an execution that has ended."""
 ANSWER_TIMEOUT = 2.0
 """Seconds that the runner has to answer."""
 _SUBJECT = "flow.local.log.{execution_id}"
@@ -34,6 +34,10 @@ class LogFolder:
     def file(self, execution_id: str) -> Path:
         """Return the path of an execution's log; the file may not exist."""
         return self._folder / f"{execution_id}.log"
+
+    def create(self, execution_id: str) -> None:
+        """Create an execution's log unless it exists: from then on this runner answers for it."""
+        self.file(execution_id).touch()
 
     def tail(self, execution_id: str) -> str:
         """Return the end of an execution's log, "" if there is none."""

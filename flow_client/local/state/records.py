@@ -29,8 +29,8 @@ _ORDER = ("pending", "queued", "running")
 class Record:
     """What the platform knows about an execution.
 
-    The output itself stays in the output stream, at `output_sequence`. `log` is the end of the workers' log if the
-    execution did not complete.
+    The output itself stays in the output stream, at `output_sequence`. `log` is the end of the workers' log once the
+    execution has ended.
     """
 
     execution_id: str

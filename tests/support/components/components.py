@@ -43,6 +43,10 @@ def flaky(task):
     return number
 
 
+def talk(_task):
+    sys.stdout.write("said\n")
+
+
 def talk_and_fail(task):
     sys.stdout.write("x" * 20_000)
     sys.stderr.write("the last words\n")
