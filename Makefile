@@ -6,7 +6,7 @@ DEMO := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast soak matrix matrix-fast lowest bench chaos coverage check codegen codegen-check lint types layers format clean
+.PHONY: help install demo test test-fast soak matrix matrix-fast lowest audit bench chaos coverage check codegen codegen-check lint types layers format clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -41,6 +41,9 @@ matrix-fast: $(DEV) ## Run the quick tests on every Python that is found, or on 
 
 lowest: $(DEV) ## Run the tests with the lowest versions of the dependencies.
 	@$(BIN)/nox --session lowest -- $(TESTS)
+
+audit: $(DEV) ## Look up the dependencies in the database of known vulnerabilities.
+	@$(BIN)/nox --session audit
 
 bench: $(DEV) ## Print the benchmarks beside their peers.
 	@missed=0; for part in http_client nats_events fanout command_line; do \

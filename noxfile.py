@@ -1,6 +1,7 @@
 """The tests on every Python that pyproject.toml names and that is found here, and with the oldest dependencies.
 
-`make matrix` runs it; the variable `PYTHONS` names the versions to take instead, each of which must then be there.
+`make matrix`, `make lowest` and `make audit` run it. The variable `PYTHONS` names the versions to take instead, each of
+which must then be there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import nox
@@ -61,3 +63,14 @@ def lowest(session: nox.Session) -> None:
     session.install("--editable", ".[dev]", *lowest_versions())
     session.run("python", "-m", "pip", "list")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look up what users get installed, in the newest versions, in the database of known vulnerabilities."""
+    session.install("pip-audit")
+    extras = PROJECT["optional-dependencies"]
+    wanted = Path(session.create_tmp(), "requirements.txt")
+    wanted.write_text("\n".join(sum((extras[name] for name in SHIPPED), PROJECT["dependencies"])), encoding="utf-8")
+    # Strict: what cannot be looked up is a failure too.
+    session.run("pip-audit", "--strict", "--requirement", str(wanted))
