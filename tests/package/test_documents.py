@@ -80,6 +80,23 @@ def run(block, **names):
 # --- docs/client.md
 
 
+def test_profiles(tmp_path, monkeypatch):
+    """With a token file, and a command of that name that prints a token."""
+    folder = tmp_path / ".config" / "flow-client"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(find(CLIENT, "[default]\n").text, encoding="utf-8")
+    (folder / "token").touch(mode=0o600)
+    (folder / "token").write_text("t-1", encoding="utf-8")
+    (tmp_path / "vault").touch(mode=0o700)
+    (tmp_path / "vault").write_text("#!/bin/sh\necho t-2\n", encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    with PlatformClient() as default, PlatformClient(profile="staging") as staging:
+        assert (default.settings.base_url, default.settings.ring_id) == ("https://flow.example.com", "ring-1")
+        assert (staging.settings.base_url, staging.settings.ring_id) == ("https://staging.example.com", None)
+
+
 def test_futures(client, capsys):
     handles = [client.submit_code_block_execution("count-words", {"text": text}) for text in TEXTS]
     run(find(CLIENT, "from concurrent.futures import"), client=client, handles=handles)
@@ -183,7 +200,7 @@ def test_no_block_is_left_out():
     """A new block has to be run by a test above."""
     known = {
         "docs/client.md": [
-            *("from concurrent.futures import", "from datetime import", "today = ", "batch = "),
+            *("[default]\n", "from concurrent.futures import", "from datetime import", "today = ", "batch = "),
             *("record = client.execute_workflow", "import pandas"),
             *("import responses", "import requests_mock", "import vcr"),
         ],
