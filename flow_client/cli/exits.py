@@ -60,11 +60,3 @@ def of_error(error: BaseException) -> int:
 def worst(codes: Iterable[int]) -> int:
     """Return the worst of the exit codes that outcomes and errors have."""
     return max(codes, key=_FROM_BEST_TO_WORST.index, default=COMPLETED)
-
-
-def explained(error: BaseException) -> str:
-    """Return an error's message, with what to do so that a submission is not made twice."""
-    key = getattr(error, "idempotency_key", None)
-    is_open = isinstance(error, errors.PlatformConnectionError) and error.request_sent and key
-    again = f"; it may have been submitted: with --idempotency-key {key} it runs only once" if is_open else ""
-    return f"{error or type(error).__name__}{again}"

@@ -33,6 +33,31 @@ class JsonValue(click.ParamType):  # type: ignore[type-arg] # older versions of 
             self.fail(f"{place} is not JSON: {error}", param, ctx)
 
 
+class Seconds(click.ParamType):  # type: ignore[type-arg] # as above
+    """A parameter that is a duration.
+
+    Args:
+        zero: whether 0 makes sense.
+    """
+
+    name = "seconds"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the seconds, as a whole number if it is one."""
+        from flow_client._core.checks import seconds
+        from flow_client.errors import InvalidRequestError
+
+        try:
+            number = float(value)
+            return seconds(int(number) if number.is_integer() else number, "it", zero=self._zero)
+        except (ValueError, InvalidRequestError):
+            least = "at least 0" if self._zero else "above 0"
+            self.fail(f"{value!r} is not a number of seconds {least}", param, ctx)
+
+
 class JsonObject(JsonValue):
     """A parameter that is a JSON object."""
 

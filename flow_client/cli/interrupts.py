@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from flow_client.cli import exits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from flow_client.cli.output import Output
@@ -23,12 +23,12 @@ def install() -> None:
 
 
 @contextmanager
-def explained(output: Output, message: str) -> Iterator[None]:
-    """Say `message` if the block is interrupted: what goes on, and how to take it up again."""
+def explained(output: Output, message: str | Callable[[], str]) -> Iterator[None]:
+    """Say `message`, or what it returns, if the block is interrupted: what goes on, and how to take it up again."""
     try:
         yield
     except KeyboardInterrupt:
-        output.note(message, is_important=True)
+        output.note(message if isinstance(message, str) else message(), is_important=True)
         raise
 
 

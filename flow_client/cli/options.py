@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flow_client.cli.inputs import Seconds
+
 if TYPE_CHECKING:
     from flow_client.cli.output import Output
 
@@ -79,7 +81,7 @@ def settings() -> list[click.Parameter]:
         _common("--org-id", metavar="ID", help="The organisation."),
         _common("--workspace-id", metavar="ID", help="The workspace."),
         _common("--nats-url", metavar="URL", help="The NATS servers, separated by commas."),
-        _common("--request-timeout", metavar="SECONDS", type=float, help="Time for one request, retries included."),
+        _common("--request-timeout", metavar="SECONDS", type=Seconds(), help="Time for one request, retries included."),
     ]
 
 

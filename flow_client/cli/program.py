@@ -105,7 +105,7 @@ def _failed(error: Exception) -> int:
         traceback.print_exc()
     from flow_client.cli.output import Output
 
-    Output(is_json=False).error(exits.explained(error))
+    Output(is_json=False).error(str(error) or type(error).__name__)
     return code
 
 

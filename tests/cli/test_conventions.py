@@ -168,6 +168,17 @@ def test_ctrl_c_detaches_and_says_how_to_take_it_up_again(handle, eventually):
     assert not handle.status().is_terminal
 
 
+def test_events_that_are_interrupted_go_on_with_the_next(at_platform):
+    with at_platform.client() as client:
+        handle = client.submit_code_block_execution("chatter-and-sleep", {"seconds": 600})
+        shown = on_terminal("events", handle.execution_id, "--follow")
+        shown.expect("1  chunk  0")
+        shown.sendintr()
+        shown.expect(rf"flow-client events {handle.execution_id} --from [12]\r")  # it may not have been counted yet
+        assert code_of(shown) == exits.INTERRUPTED
+        handle.cancel()
+
+
 def test_the_session_of_a_terminal(at_platform):
     """Run and watch, Ctrl-C, status, wait."""
     shown = on_terminal("run", "code-block", "chatter-and-sleep", "--watch")

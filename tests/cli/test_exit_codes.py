@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from support.command_line import flow, json_lines, start
 from support.documents import ROOT
+from support.faults import RawServer
 from support.http import Answer
 
 from flow_client.cli import exits
@@ -76,6 +77,9 @@ def test_a_run_that_is_waited_for_in_vain_goes_on(at_platform):
         ["run", "code-block", "x", "--input", "{"],
         ["run", "code-block", "x", "--input", "[1]"],
         ["run", "transform", "x", "--detach"],
+        ["run", "workflow", "echo", "--timeout", "-1"],
+        ["run", "workflow", "echo", "--time-limit", "0"],
+        ["run", "workflow", "echo", "--timeout", "nan"],
         ["wait"],
         ["status", "not/an/id"],
         ["status", NOBODY],
@@ -129,11 +133,21 @@ def test_without_nats_events_are_a_question_of_configuration(at_platform):
     assert flow("events", execution_id, NATS_URL=None).returncode == exits.CONFIGURATION
 
 
-def test_an_output_that_cannot_be_written_is_74(at_platform):
-    with Path("/dev/full").open("w", encoding="utf-8") as full, start("config", "show", stdout=full) as program:
+@pytest.mark.parametrize("arguments", [["--help"], ["config", "show"]], ids=" ".join)
+def test_an_output_that_cannot_be_written_is_74(arguments):
+    with Path("/dev/full").open("w", encoding="utf-8") as full, start(*arguments, stdout=full) as program:
         _, said = program.communicate(timeout=60)
     assert program.returncode == exits.IO
-    assert "No space left" in said
+    assert said == "flow-client: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize(("stage", "is_said"), [("answer", True), ("connect", False)])
+def test_a_submission_whose_fate_is_not_known_says_how_it_runs_only_once(at_platform, refusing_url, stage, is_said):
+    with RawServer(lambda _: [None]) as server:
+        url = server.url if stage == "answer" else refusing_url.replace("nats", "http")
+        done = flow("run", "workflow", "echo", "--base-url", url, "--idempotency-key", "k-1")
+    assert done.returncode == exits.UNREACHABLE
+    assert ("with --idempotency-key k-1 it runs only once" in done.stderr) == is_said
 
 
 def test_the_order_from_best_to_worst():

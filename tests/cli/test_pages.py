@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from support.command_line import SECONDS, environment, flow, json_lines
-from support.documents import ROOT
+from support.documents import ROOT, blocks_of
 
 from codegen.cli_reference import files
 from flow_client import PlatformClient, PlatformNotFoundError
@@ -93,6 +94,12 @@ def test_the_pages_are_what_the_commands_say(path, text):
 def test_no_page_is_left_over():
     written = {path for folder in ("cli", "man") for path in (ROOT / "docs" / folder).iterdir()}
     assert written - set(files()) == {SCHEMA_FILE}
+
+
+@pytest.mark.parametrize("block", blocks_of("docs/cli.md"), ids=lambda block: block.language)
+def test_what_the_page_of_the_conventions_shows_runs(shell, block):
+    done = shell(block.text if block.language == "sh" else f"{sys.executable} -c {shlex.quote(block.text)}")
+    assert (done.returncode, done.stdout != "") == (0, True), done.stderr
 
 
 @pytest.mark.parametrize("line", QUICK)

@@ -11,6 +11,8 @@ from flow_client.cli.command import command as declare
 if TYPE_CHECKING:
     from flow_client.cli.options import Options
 
+_GO_ON = "interrupted; the execution goes on. To go on with its events: "
+
 
 @declare(
     "events",
@@ -27,14 +29,21 @@ def command(options: Options, execution_id: str, follow: bool, first: int) -> in
 
     Each event is a line: its number, its type and its data. They come over NATS, in order, each once.
     """
+    import itertools
+
     from flow_client.cli import exits, interrupts, report, watching
     from flow_client.cli.connection import connected
 
     output = options.output()
-    again = f"interrupted. To go on: {options.command('events', execution_id)} --follow --from N"
-    with connected(options) as client, interrupts.explained(output, again):
+    following = itertools.count(first)
+    again = options.command("events", execution_id)
+    with (
+        connected(options) as client,
+        interrupts.explained(output, lambda: f"{_GO_ON}{again} --from {next(following)}"),
+    ):
         client.get_execution_status(execution_id)  # of one that does not exist there would never be an event
         end = client.execution(execution_id).future() if follow else watching.now()
         for event in watching.events(client, execution_id, end, first):
             report.print_event(output, event)
+            next(following)
     return exits.COMPLETED

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flow_client.cli.command import command as declare
+from flow_client.cli.inputs import Seconds
 
 if TYPE_CHECKING:
     from flow_client.cli.options import Options
@@ -53,7 +54,7 @@ def start(_options: Options, fresh_workers: bool, **given: Any) -> int:  # noqa:
 @click.option("--org-id", metavar="ID", help="The organisation; the platform's own by default.")
 @click.option("--workspace-id", metavar="ID", help="The workspace; the platform's own by default.")
 @click.option(
-    "--expires-in", type=float, default=86400, show_default=True, metavar="SECONDS", help="How long it is valid."
+    "--expires-in", type=Seconds(), default=86400, show_default=True, metavar="SECONDS", help="How long it is valid."
 )
 def token(options: Options, store: str, org_id: str | None, workspace_id: str | None, expires_in: float) -> int:
     """Print a token for a local platform that was started with --store."""

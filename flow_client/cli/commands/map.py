@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_client.cli.command import command as declare
-from flow_client.cli.inputs import JsonObject
+from flow_client.cli.inputs import JsonObject, Seconds
 
 if TYPE_CHECKING:
     from typing import Any
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 @click.option("--config", type=JsonObject(), help="Settings for each execution that the component can read.")
 @click.option("--ring", "ring_id", metavar="ID", help="The ring whose runners execute them; RING_ID by default.")
 @click.option(
-    "--time-limit", type=float, metavar="SECONDS", help="The platform ends each after this time; 300 by default."
+    "--time-limit", type=Seconds(), metavar="SECONDS", help="The platform ends each after this time; 300 by default."
 )
 def command(options: Options, **given: Any) -> int:
     """Run one execution for each line of a file.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_client.cli.command import command as declare
+from flow_client.cli.inputs import Seconds
 
 if TYPE_CHECKING:
     from flow_client.cli.options import Options
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     ],
 )
 @click.argument("execution_id", metavar="ID")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer; 0 for one look.")
+@click.option("--timeout", type=Seconds(zero=True), metavar="SECONDS", help="Wait no longer; 0 for one look.")
 def command(options: Options, execution_id: str, timeout: float | None) -> int:
     """Print the output of an execution.
 

@@ -8,7 +8,7 @@ import click
 
 from flow_client.cli import exits
 from flow_client.cli.command import command as declare
-from flow_client.cli.inputs import JsonObject, JsonValue
+from flow_client.cli.inputs import JsonObject, JsonValue, Seconds
 
 if TYPE_CHECKING:
     from flow_client.cli.options import Options
@@ -44,9 +44,9 @@ KINDS = ("code-block", "workflow", "agent", "transform")
 @click.option("--ring", "ring_id", metavar="ID", help="The ring whose runners execute it; RING_ID by default.")
 @click.option("--watch", is_flag=True, help="Show the events while it runs; needs NATS.")
 @click.option("--detach", is_flag=True, help="Print the execution's id and do not wait.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Wait no longer; the execution goes on.")
+@click.option("--timeout", type=Seconds(zero=True), metavar="SECONDS", help="Wait no longer; the execution goes on.")
 @click.option(
-    "--time-limit", type=float, metavar="SECONDS", help="The platform ends it after this time; 300 by default."
+    "--time-limit", type=Seconds(), metavar="SECONDS", help="The platform ends it after this time; 300 by default."
 )
 @click.option("--idempotency-key", metavar="KEY", help="Submitting again with the same key starts no second execution.")
 def command(
@@ -124,17 +124,23 @@ def _submit(
     time_limit: float | None,
 ) -> ExecutionHandle:
     from flow_client.cli import interrupts
+    from flow_client.errors import PlatformConnectionError
 
     submit = {
         "code-block": client.submit_code_block_execution,
         "workflow": client.submit_workflow_execution,
         "agent": client.submit_agent_execution,
     }[kind]
-    again = f"interrupted; it may have been submitted: with --idempotency-key {key} it runs only once"
-    with interrupts.explained(output, again):
-        return submit(
-            component_id, input_data, config, ring_id=ring_id, timeout_seconds=time_limit, idempotency_key=key
-        )
+    again = f"it may have been submitted: with --idempotency-key {key} it runs only once"
+    try:
+        with interrupts.explained(output, f"interrupted; {again}"):
+            return submit(
+                component_id, input_data, config, ring_id=ring_id, timeout_seconds=time_limit, idempotency_key=key
+            )
+    except PlatformConnectionError as error:
+        if error.request_sent:
+            output.note(again, is_important=True)
+        raise
 
 
 def _print_id(output: Output, handle: ExecutionHandle) -> int:

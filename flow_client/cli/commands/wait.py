@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_client.cli.command import command as declare
+from flow_client.cli.inputs import Seconds
 
 if TYPE_CHECKING:
     from flow_client.cli.options import Options
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What makes the exit code 0: that all have completed, or that all have ended, however.",
 )
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer; 0 for one look.")
+@click.option("--timeout", type=Seconds(zero=True), metavar="SECONDS", help="Wait no longer; 0 for one look.")
 def command(options: Options, execution_ids: tuple[str, ...], goal: str, timeout: float | None) -> int:
     """Wait for executions to end.
 

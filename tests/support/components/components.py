@@ -116,6 +116,7 @@ def crowd(task):
 
 
 def echo(task):
+    time.sleep(task.input_data.get("seconds", 0))
     return task.input_data
 
 
