@@ -46,7 +46,7 @@ audit: $(DEV) ## Look up the dependencies in the database of known vulnerabiliti
 	@$(BIN)/nox --session audit
 
 bench: $(DEV) ## Print the benchmarks beside their peers.
-	@missed=0; for part in http_client nats_events fanout command_line; do \
+	@missed=0; for part in http_client nats_events fanout command_line local_platform; do \
 	  $(BIN)/python -m benchmarks.$$part || missed=1; done; exit $$missed
 
 chaos: $(DEV) ## Kill, freeze and cut NATS while publishing, and count what is lost (about ten minutes).
