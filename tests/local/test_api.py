@@ -1,5 +1,6 @@
 """The local platform's API over plain HTTP, with real workers."""
 
+import socket
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -204,6 +205,35 @@ def test_input_over_the_limit_of_nats_is_refused(caller):
     answer = caller.submit("workflows", "sleep", {"text": "x" * (1 << 20)})
     assert answer.status_code == 413
     assert "NATS allows 1048064" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_that_no_input_can_need_is_refused_and_not_kept(caller, is_chunked):
+    blocks = [b" " * (1 << 20)] * 8
+    url = f"{caller.workspace}/workflows/sleep/executions"
+    headers = {"Content-Type": "application/json"}
+    body = iter(blocks) if is_chunked else b"".join(blocks)
+    answer = caller.session.post(url, data=body, headers=headers, timeout=30)
+    assert answer.status_code == 413
+    assert "larger than 4194304 bytes" in answer.json()["detail"]
+    assert answer.headers["X-Request-Id"]
+
+
+def test_a_key_of_another_organisation_is_another_key(caller, platform):
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    first = caller.submit("code-blocks", "count-words", {"text": "once"}, headers=key).json()
+    token = platform.issue_token(org_id="other")
+    url = f"{platform.base_url}/api/v1/orgs/other/workspaces/{platform.workspace_id}/code-blocks/count-words/executions"
+    answer = caller.post(url, caller.body("code-blocks", {"text": "twice"}), **key, Authorization=f"Bearer {token}")
+    assert answer.status_code == 202
+    assert answer.json()["execution_id"] != first["execution_id"]
+
+
+def test_a_header_without_end_is_refused(platform):
+    port = int(platform.base_url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX-Request-Id: " + b"x" * 70_000)
+        assert connection.recv(12) == b"HTTP/1.1 400"
 
 
 def test_what_is_not_there_is_404(caller):

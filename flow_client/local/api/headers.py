@@ -8,6 +8,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = b"x-request-id"
 _MAX_REQUEST_ID = 128
@@ -16,7 +17,7 @@ _MAX_REQUEST_ID = 128
 class AnswerHeaders:
     """ASGI middleware: return the request's X-Request-Id or a new one, and a renewed token if there is one."""
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from flow_client.local.api.app import Api, create_app
+from flow_client.local.api.body_limit import BodyLimit
 from flow_client.local.api.engine import Engine
 from flow_client.local.api.headers import AnswerHeaders
 from flow_client.local.manifest import load
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 _GRACEFUL_SHUTDOWN = 1
 """Seconds that open requests get at the end; those that are held for `Prefer: wait` would take longer."""
+_BODY_SIZE = 4
+"""How many times a NATS message a body may be: white space and escapes do not count in the message."""
 _BACKLOG = 1024
 """How many connections may wait to be accepted."""
 
@@ -34,10 +37,11 @@ async def serve(settings: ServiceSettings) -> None:
         ManifestError: the manifest is not usable.
         SettingError: NATS cannot be used.
     """
-    engine = await Engine.start(await connect(settings.nats_url, "flow-local-api"))
+    connection = await connect(settings.nats_url, "flow-local-api")
+    engine = await Engine.start(connection)
     app = create_app(Api(engine, load(settings.components), settings), settings.signing_key)
     config = uvicorn.Config(
-        AnswerHeaders(app),
+        AnswerHeaders(BodyLimit(app, _BODY_SIZE * connection.max_payload)),
         lifespan="off",
         access_log=False,
         log_level="warning",
