@@ -34,16 +34,15 @@ def start(tmp_path):
         each.stop()
 
 
-@pytest.fixture
-def certificates(tmp_path):
-    """A certificate authority, and the certificates of a server and of a client."""
-    folder = tmp_path / "certificates"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A certificate authority, and the certificates of a server and of a client. No test changes them."""
+    folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments):
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=30)
 
-    new_key = ("-newkey", "rsa:2048", "-nodes", "-keyout")
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout")
     signs = ("-addext", "keyUsage=critical,keyCertSign")  # Python 3.13 asks for it
     openssl("req", "-x509", *new_key, "ca.key", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2", *signs)
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")

@@ -39,7 +39,7 @@ def certificate(tmp_path_factory):
     path = tmp_path_factory.mktemp("tls") / "server.pem"
     subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
     files = ("-keyout", path.with_suffix(".key"), "-out", path)
-    new_key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
     subprocess.run(
         ["openssl", "req", "-x509", *new_key, *subject, *files],
         check=True,
