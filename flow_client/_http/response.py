@@ -61,6 +61,14 @@ class BoundedResponse(HTTPResponse):
         self.will_close = self._check_close()  # type: ignore[attr-defined]
         return True
 
+    def _close_conn(self) -> None:
+        """Close the answer as well when it is read to its end.
+
+        Else its destructor runs the code that closes it, and Python drops what a signal handler raises in a destructor.
+        """
+        super()._close_conn()  # type: ignore[misc]
+        io.BufferedIOBase.close(self)
+
 
 class _BoundedSocket:
     """The part of a socket that `HTTPResponse` uses."""

@@ -66,6 +66,17 @@ def test_a_hundred_calls_take_one_connection():
     assert (len(server.requests), server.connections) == (100, 1)
 
 
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_is_closed_before_it_is_dropped(name):
+    """What a signal handler raises in a destructor is lost, and the destructor of an open answer runs Python code."""
+    server = faults.RawServer(lambda _: [ANSWERS[name]])
+    with server, PlatformClient(server.url, "t-1", "o", "w", max_attempts=1) as client:
+        client.get_execution_status("e-1")
+        (pool,) = client._transport._session._session.get_adapter(server.url)._pools.values()
+        assert pool.pool.queue[-1]._HTTPConnection__response.closed
+    assert server.connections == 1
+
+
 def test_a_connection_that_the_server_closed_in_between_is_replaced_without_a_failed_attempt(caplog):
     server = faults.RawServer(lambda _: [faults.answer(), None])
     with server, PlatformClient(server.url, "t-1", "o", "w", max_attempts=1) as client:

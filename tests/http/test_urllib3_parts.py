@@ -28,6 +28,7 @@ METHODS = [
     (HTTPSConnectionPool, "_validate_conn", ["self", "conn"]),
     (http.client.HTTPResponse, "begin", ["self"]),
     (http.client.HTTPResponse, "_check_close", ["self"]),
+    (http.client.HTTPResponse, "_close_conn", ["self"]),
     (HTTPAdapter, "init_poolmanager", ["self", "connections", "maxsize", "block", "pool_kwargs"]),
     (HTTPAdapter, "proxy_manager_for", ["self", "proxy", "proxy_kwargs"]),
     (HTTPAdapter, "get_connection_with_tls_context", ["self", "request", "verify", "proxies", "cert"]),
