@@ -39,6 +39,10 @@ class Output:
         """Print a line of JSON as it is."""
         self._write(text)
 
+    def raw(self, text: str) -> None:
+        """Print text of a program's as it is; on a terminal without what the terminal would take for a command."""
+        self._write((printable(text) if is_terminal(sys.stdout) else text).removesuffix("\n"))
+
     def value(self, value: Any) -> None:
         """Print a JSON value for people, and for scripts that want nothing else."""
         self._write(json_text(value, indent=2))

@@ -39,6 +39,8 @@ program: LazyGroup = LazyGroup(
         "result": "Print the output of an execution.",
         "cancel": "Ask for the cancellation of executions.",
         "events": "Print the events of an execution.",
+        "logs": "Print the end of what an execution has printed.",
+        "list": "Print the executions of the workspace, the newest first.",
         "map": "Run one execution for each line of a file.",
         "skills": "Print the skills that a service publishes.",
         "config": "Show the settings and where they come from.",

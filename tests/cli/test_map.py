@@ -16,7 +16,7 @@ from support.size import few
 from flow_client.cli import exits
 from flow_client.cli.batch.results import ResultsFile
 
-INPUTS = few(8, of=200)
+INPUTS = few(8, of=300)
 KILLS = few(4, of=100)
 
 
@@ -84,8 +84,9 @@ def test_killed_at_random_moments_the_results_are_those_of_an_undisturbed_run(ba
             except subprocess.TimeoutExpired:
                 program.kill()
                 killed += 1
-    assert killed >= KILLS / 2
-    assert flow(*command).returncode == 0
+    assert killed >= few(1, of=KILLS)
+    with start(*command) as program:
+        assert program.wait(300) == 0
 
     undisturbed = batch.out.with_name("undisturbed.jsonl")
     assert batch.run(out=undisturbed).returncode == 0

@@ -159,6 +159,8 @@ def test_what_json_prints_is_what_the_schema_says(at_platform):
         flow("cancel", execution["execution_id"], "--json"),
         flow("skills", "search", "--json"),
         flow("config", "show", "--json"),
+        flow("logs", execution["execution_id"], "--json"),
+        flow("list", "--limit", "3", "--json"),
         flow("doctor", "--json"),
         flow("map", "workflow", "echo", "--inputs", "-", "--key", "schema", stdin='{"a": 1}'),
     ]
