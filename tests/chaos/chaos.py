@@ -1,9 +1,10 @@
 """Publish while servers are killed, frozen and cut off, and count what is lost, repeated or reordered.
 
     python tests/chaos/chaos.py [--kills 50] [--leader-kills 20] [--step-downs 20] [--cuts 30] [--freezes 10]
-                                [--mode batch|window|both]
+                                [--mode batch|window|both] [--full-speed]
 
-`batch` streams allow batched publishing, `window` streams do not. Raw nats-py publishes beside the bridge, once going
+`batch` streams allow batched publishing, `window` streams do not. With `--full-speed` a fault finds as much under way
+as there ever is. Otherwise raw nats-py publishes beside the bridge, once going
 on after an error and once trying again. Exits with 1 if the bridge lost, repeated or reordered anything.
 """
 
@@ -24,6 +25,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from chaos.findings import Findings  # noqa: E402 - only now can it be found
 from chaos.scenes import Cluster, Server, perform  # noqa: E402 - as above
+from chaos.writers import FULL_SPEED, STEADY  # noqa: E402 - as above
 from support.jetstream import MODES  # noqa: E402 - as above
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def main():
     started = time.monotonic()
     for kind in _kinds(options):
         for mode in MODES if options.mode == "both" else (options.mode,):
-            _run(kind, mode, rows)
+            _run(kind, mode, rows, full_speed=options.full_speed)
             _say(f"{time.monotonic() - started:5.0f} s  {kind.name}, {mode}: done")
     _print_table(rows)
     return 0 if all(row.findings.clean for (_, name), row in rows.items() if name.startswith("ours")) else 1
@@ -73,6 +75,7 @@ def _options():
     parser.add_argument("--cuts", type=int, default=30)
     parser.add_argument("--freezes", type=int, default=10)
     parser.add_argument("--mode", choices=(*MODES, "both"), default="both")
+    parser.add_argument("--full-speed", action="store_true", help="push as fast as possible, without a reference")
     parser.add_argument("--seed", type=int, default=None, help="for the same pauses again")
     return parser.parse_args()
 
@@ -91,9 +94,10 @@ def _kinds(options):
     return [kind for kind in kinds if kind.count]
 
 
-def _run(kind, mode, rows):
+def _run(kind, mode, rows, *, full_speed):
+    options = {"pace": FULL_SPEED if full_speed else STEADY, "references": not full_speed}
     with tempfile.TemporaryDirectory() as folder, kind.scene(Path(folder), mode) as scene:
-        results = perform(scene, [getattr(scene, kind.fault)] * kind.count)
+        results = perform(scene, [getattr(scene, kind.fault)] * kind.count, **options)
     for name, findings in results.items():
         row = rows.setdefault((kind.name, f"ours, {mode}" if name == "ours" else name), Row(0, Findings()))
         row.faults += kind.count

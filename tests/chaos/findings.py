@@ -14,7 +14,7 @@ from support.jetstream import with_jetstream
 
 _BATCH = 2000
 _FETCH_TIMEOUT = 5.0
-_READ_TIMEOUT = 60.0
+_READ_TIMEOUT = 300.0
 
 
 @dataclass

@@ -7,7 +7,7 @@ import random
 import time
 
 from chaos.findings import compare, read, wrong_sequence
-from chaos.writers import BridgeWriter, RawWriter
+from chaos.writers import STEADY, BridgeWriter, RawWriter
 from support.cluster import NatsCluster
 from support.freezing import frozen
 from support.jetstream import create_streams
@@ -105,7 +105,7 @@ class Cluster:
         self._cluster.step_down(EVENT_STREAM)
 
 
-def perform(scene, faults, *, pause=(0.3, 0.7), references=True):
+def perform(scene, faults, *, pause=(0.3, 0.7), references=True, pace=STEADY):
     """Publish in `scene` while `faults` happen one after the other.
 
     Args:
@@ -113,11 +113,12 @@ def perform(scene, faults, *, pause=(0.3, 0.7), references=True):
         faults: functions that do one fault each.
         pause: the least and most seconds of quiet before a fault.
         references: whether raw nats-py publishes beside the bridge.
+        pace: how fast the bridge's threads push.
 
     Returns:
         The findings of the bridge under "ours", and those of the references under their names.
     """
-    writers = {"ours": BridgeWriter(scene.url)}
+    writers = {"ours": BridgeWriter(scene.url, pace)}
     if references:
         writers |= {name: RawWriter(scene.url, retries=retries) for name, retries in REFERENCES.items()}
     accepted = _publish_during(writers, faults, pause)

@@ -17,14 +17,26 @@ from flow_client import NatsBridge
 from flow_client.errors import PlatformClientError
 
 THREADS = 2
-BURST = 10
-PAUSE = 0.004
-EVENTS_PER_STATUS = 300
 FLUSH_TIMEOUT = 60.0
 RAW_PAUSE = 0.002
 _RAW_TIMEOUT = 1.0
 _RAW_RETRY_WAIT = 0.1
 _TEXT = "x" * 40
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a thread pushes: a burst of events, then a pause of some seconds; track 0 has a status now and then."""
+
+    burst: int
+    pause: float
+    events_per_status: int
+
+
+STEADY = Pace(burst=10, pause=0.004, events_per_status=300)
+"""A fault finds events being made, waiting and under way."""
+FULL_SPEED = Pace(burst=300, pause=0.001, events_per_status=30_000)
+"""A fault finds as much under way as there ever is."""
 
 
 @dataclass
@@ -48,12 +60,10 @@ class Accepted:
 
 
 class BridgeWriter:
-    """Pushes events of one execution from several threads at full speed; track 0 has a status now and then.
+    """Pushes events of one execution from several threads."""
 
-    After each burst comes a small pause, so that a fault finds events being made, waiting and under way.
-    """
-
-    def __init__(self, url):
+    def __init__(self, url, pace=STEADY):
+        self._pace = pace
         self.accepted = Accepted(str(uuid.uuid4()))
         self._bridge = NatsBridge(url)
         self._stop = threading.Event()
@@ -78,12 +88,12 @@ class BridgeWriter:
         with self._noting_errors():
             while not self._stop.is_set():
                 self._push_burst(track)
-                if track == 0 and self.accepted.events[0] % EVENTS_PER_STATUS == 0:
+                if track == 0 and self.accepted.events[0] % self._pace.events_per_status == 0:
                     self._push_status()
-                time.sleep(PAUSE)
+                time.sleep(self._pace.pause)
 
     def _push_burst(self, track):
-        for _ in range(BURST):
+        for _ in range(self._pace.burst):
             number = self.accepted.events[track] + 1
             data = {"track": track, "number": number, "text": _TEXT}
             self._bridge.push_execution_event(None, self.accepted.execution_id, "chunk", data)

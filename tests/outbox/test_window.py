@@ -162,6 +162,20 @@ def test_a_message_that_is_refused_in_the_middle_is_told_and_those_around_it_are
     assert bridge.stats().sessions == 1
 
 
+def test_nothing_is_sent_after_a_doubt_even_if_it_comes_amid_sending(nats_server, execution_id):
+    async def scenario(publisher):
+        publisher.push(str(uuid.uuid4()), 1)
+        await publisher.send()
+        (message,) = publisher.push(execution_id, 1)
+        asyncio.get_running_loop().call_soon(publisher.session.window.abandon, "a doubt")
+        with pytest.raises(UnconfirmedError, match="a doubt"):
+            await publisher.send()  # it reads the last event of the subject first
+        assert (message.times_sent, message.sequence) == (0, 0)
+
+    _publish(nats_server, scenario)
+    assert _data(nats_server, execution_id) == []
+
+
 def test_all_ids_behind_a_place_are_found_among_those_of_others(nats_server, execution_id):
     other = str(uuid.uuid4())
 

@@ -24,8 +24,8 @@ class Delivery:
     """Moves messages from a backlog into the streams.
 
     Messages of one stream follow each other without waiting, through the session's window; a stream's messages are
-    sent when those of the stream before it are stored. When a session is lost, `reconcile` asks the streams which of
-    the messages on their way are stored.
+    sent when those of the stream before it are stored. When a session is lost, `begin` asks the streams which of the
+    messages on their way are stored.
 
     Args:
         backlog: the messages.
@@ -100,17 +100,19 @@ class Delivery:
         groups: dict[str, list[Message]] = {}
         for message in self._backlog.unconfirmed():
             groups.setdefault(message.subject, []).append(message)
-        await asyncio.gather(*(self._look_up(session, *group) for group in groups.items()))
+        found = await asyncio.gather(*(self._look_up(session, *group) for group in groups.items()))
+        for subject in groups:
+            self._sequences.mark_stale(subject)
+        self._settle([message for messages in found for message in messages])
         self._backlog.rewind()
 
-    async def _look_up(self, session: Session, subject: str, messages: list[Message]) -> None:
+    async def _look_up(self, session: Session, subject: str, messages: list[Message]) -> list[Message]:
         try:
             stream = await session.stream(messages[0].stream, subject)
         except BridgeError as error:
             self._give_up(messages, error)
-        else:
-            self._settle(await self._found(session, stream, subject, messages))
-        self._sequences.mark_stale(subject)
+            return []
+        return await self._found(session, stream, subject, messages)
 
     async def _found(self, session: Session, stream: Stream, subject: str, messages: list[Message]) -> list[Message]:
         """Return which of the messages are stored."""
@@ -160,6 +162,7 @@ class Delivery:
     async def _send(self, session: Session, stream: Stream, run: list[Message]) -> None:
         firsts = self._firsts(session, run)
         run = await self._numbered(session, stream, run, firsts)
+        session.check()
         if stream.takes_batches and len(run) > 1:
             await self._send_batch(session, run, firsts)
         else:
