@@ -58,6 +58,8 @@ class SubjectReader:
         self._generation = 0
         self._delivered = 0
         self._last = 0
+        # They outlive an attempt that is cancelled, or that a slow machine cannot end in time.
+        self._taken: list[bytes] = []
         self._check = Deadline(CHECK_INTERVAL)
         self._closed = False
         self._reading: asyncio.Task[Any] | None = None
@@ -74,16 +76,17 @@ class SubjectReader:
             BridgeError: NATS refused, or no stream takes the subject.
         """
 
-        async def read_once(js: JetStreamContext) -> list[bytes]:
+        async def read_once(js: JetStreamContext) -> None:
+            await self._end_reading()
             self._reading = asyncio.current_task()
-            payloads = await self._batch(await self._current_subscription(js), timeout)
-            if payloads or self._subscription is not None:
-                return payloads
-            return await self._batch(await self._current_subscription(js), timeout)
+            await self._batch(await self._current_subscription(js), timeout)
+            if not self._taken and self._subscription is None:
+                await self._batch(await self._current_subscription(js), timeout)
 
-        payloads = await self._connection.attempt(
+        await self._connection.attempt(
             read_once, f"reading {self._subject}", Deadline(OUTAGE_TIMEOUT), each=timeout + 2 * ATTEMPT_TIMEOUT
         )
+        payloads, self._taken = self._taken, []
         if payloads:
             self._check = Deadline(CHECK_INTERVAL)
         elif self._check.remaining() <= 0:
@@ -98,8 +101,8 @@ class SubjectReader:
         await self._leave(*self._let_go())
 
     async def _end_reading(self) -> None:
-        """End the read that is under way, and wait for its end: nats-py may go on although it was cancelled."""
-        if self._reading is not None:
+        """End an attempt that is still under way, and wait for it: nats-py may go on although it was cancelled."""
+        if self._reading is not None and not self._reading.done():
             self._reading.cancel()
             await asyncio.wait({self._reading}, timeout=LEAVE_TIMEOUT)
 
@@ -180,12 +183,10 @@ class SubjectReader:
             mem_storage=True,
         )
 
-    async def _batch(self, subscription: JetStreamContext.PushSubscription, timeout: float) -> list[bytes]:
+    async def _batch(self, subscription: JetStreamContext.PushSubscription, timeout: float) -> None:
         """Wait for one message and take what has come with it."""
-        payloads: list[bytes] = []
-        # A longer batch would not arrive in the time that one attempt has.
-        while len(payloads) < LARGEST_BATCH and (
-            message := await _next(subscription, _AVAILABLE if payloads else timeout)
+        while len(self._taken) < LARGEST_BATCH and (
+            message := await _next(subscription, _AVAILABLE if self._taken else timeout)
         ):
             position, self._delivered = message.metadata.sequence.stream, self._delivered + 1
             if message.metadata.sequence.consumer != self._delivered:
@@ -194,10 +195,9 @@ class SubjectReader:
                 break
             if position > self._last:
                 self._last = position
-                payloads.append(message.data)
+                self._taken.append(message.data)
             if not subscription.pending_msgs:
                 break
-        return payloads
 
     async def _check_consumer(self) -> None:
         """Restart if the server has lost the consumer, or has sent messages that never arrived."""

@@ -1,5 +1,6 @@
 """Following an execution's events: each once, in order, to their end."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from support.jetstream import create_streams
 
 from flow_client import BridgeError, ClientClosedError, InvalidRequestError, NatsBridge
+from flow_client._nats.reader import SubjectReader
 from flow_client.local.nats_server import NatsServer
 
 NOW = "2026-01-05T09:30:00+00:00"
@@ -104,6 +106,28 @@ def test_a_slow_reader_loses_none_of_many_events(bridge, execution_id):
             time.sleep(1)
         seen.append(event.event_data)
     assert seen == list(range(count))
+
+
+def test_a_read_that_is_cancelled_halfway_leaves_its_messages_to_the_next(bridge, execution_id):
+    """As it is when a slow machine takes longer for a batch than an attempt may take."""
+    reader = SubjectReader(bridge._runtime.connection, f"exec.events.{execution_id}")
+
+    async def read():
+        payloads, reading = [], asyncio.ensure_future(reader.read(30))
+        while not reader.position:  # noqa: ASYNC110 - nothing else tells of it
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait({reading})
+        while batch := await reader.read(1):
+            payloads += batch
+        await reader.close()
+        return payloads
+
+    for number in range(3_000):
+        bridge.push_execution_event(None, execution_id, "chunk", number)
+    bridge.flush()
+    payloads = bridge._runtime.thread.run(read, timeout=60)
+    assert [json.loads(payload)["event_data"] for payload in payloads] == list(range(3_000))
 
 
 def test_an_event_that_is_not_stored_is_an_error_that_says_how_to_go_on(bridge, bus, execution_id):

@@ -1,6 +1,7 @@
 """Messages follow each other without waiting, and what came of them is found out afterwards."""
 
 import asyncio
+import threading
 import uuid
 
 import pytest
@@ -151,8 +152,11 @@ def test_a_message_that_is_refused_in_the_middle_is_told_and_those_around_it_are
     bridge.flush()
     taken = f"{bridge._runtime.outbox._backlog._name}-4"
     Bus(nats_server.url).publish("exec.events.another", b"{}", {"Nats-Msg-Id": taken})
+    pushed = threading.Event()
+    bridge._runtime.thread.post(lambda: pushed.wait(30))  # what comes meanwhile is one run
     for number in range(2, 8):
         bridge.push_execution_event(None, execution_id, "chunk", number)
+    pushed.set()
     with pytest.raises(UndeliveredError, match="another message has the id") as caught:
         bridge.flush()
     assert caught.value.undelivered == 1
