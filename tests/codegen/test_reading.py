@@ -51,7 +51,7 @@ def test_a_platform_that_wants_a_token(refused, package, http_server):
     assert "answered 401: pass --header 'Authorization: Bearer ...'" in refused({}, 401)
     assert "answered 404" in refused({}, 404)
     http_server.default = Answer(200, live())
-    assert package.codegen("--spec", http_server.url, "--header", "Authorization: Bearer t-7") == 0
+    assert package.codegen("--check", "--spec", http_server.url, "--header", "Authorization: Bearer t-7") == 2
     assert http_server.received[-1].headers["Authorization"] == "Bearer t-7"
 
 
