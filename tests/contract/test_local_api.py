@@ -1,8 +1,10 @@
 """What the local platform answers is what `openapi.yaml` says, checked with jsonschema and none of our own models."""
 
+import re
 import time
 from pathlib import Path
 
+import openapi_spec_validator
 import pytest
 import requests
 import yaml
@@ -132,6 +134,8 @@ def test_refusals(call, operation_id):
 
 def test_platforms_own_specification_has_the_same_operations(platform):
     own = requests.get(f"{platform.base_url}/openapi.json", timeout=10).json()
+    openapi_spec_validator.validate(own)
+    assert all(_declared(path, item) for path, item in own["paths"].items())
     found = {
         operation["operationId"]: (method, path, operation["x-retry"])
         for path, item in own["paths"].items()
@@ -140,3 +144,10 @@ def test_platforms_own_specification_has_the_same_operations(platform):
     assert found == {
         name: (method, path, operation["x-retry"]) for name, (method, path, operation) in OPERATIONS.items()
     }
+
+
+def _declared(path, item):
+    """Return whether each operation declares the parameters of its path, once each."""
+    holes = sorted(re.findall(r"{(\w+)}", path))
+    declared = [sorted(each["name"] for each in node["parameters"] if each["in"] == "path") for node in item.values()]
+    return all(names == holes for names in declared)

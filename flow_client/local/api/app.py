@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Path, Query, Request, Response
@@ -254,8 +255,17 @@ def _add_route(app: FastAPI, operation: Operation[Any], endpoint: Callable[..., 
         status_code=operation.success,
         operation_id=operation.operation_id,
         response_model=Any if answer is object else answer,
-        openapi_extra={"x-retry": operation.retry},
+        openapi_extra={"x-retry": operation.retry, "parameters": _scope(operation, endpoint)},
     )
+
+
+def _scope(operation: Operation[Any], endpoint: Callable[..., Any]) -> list[dict[str, Any]]:
+    """Return the declarations of the organisation and the workspace, which the token's check reads from the path."""
+    return [
+        {"name": each.name, "in": "path", "required": True, "schema": {"type": "string", "pattern": each.pattern}}
+        for each in operation.path_parameters
+        if each.name not in signature(endpoint).parameters
+    ]
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
