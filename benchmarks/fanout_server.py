@@ -1,8 +1,10 @@
 """A small platform in a process of its own that counts: executions that end at a random moment.
 
-A submission starts one. A look at it is held until its end where `Prefer: wait` asks for that, and the record of one
-that has ended says when it did; so does a status over NATS. `GET /count` answers how many requests there were since the
-last time. The one argument is the URL of NATS.
+A submission starts one. A poll of it is held until its end where `Prefer: wait` asks for that and the platform holds;
+the record of one that has ended says when it did, and so does a status over NATS. `GET /start/N` starts N executions at
+once. `GET /count` answers how many requests there were since the last time, and how many were refused. `GET
+/set/NAME/VALUE` changes a setting: `delay` (seconds before an answer), `allowed` (polls a second, 429 beyond that),
+`shortest` and `longest` (seconds of an execution), `holds` (1 or 0). The one argument is the URL of NATS.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from typing import Any, BinaryIO
 
 import nats
 
-SHORTEST_RUN = 0.2
-LONGEST_RUN = 2.0
+RETRY_AFTER = 1
+ON_THE_WAY = 0.1
+"""Seconds after a refusal in which polls may arrive that were sent before it."""
 
 
 class Announcer:
@@ -42,29 +45,66 @@ class Announcer:
 
 
 class Platform:
-    """The executions and the count of the requests."""
+    """The executions, the settings and the counts."""
 
     def __init__(self, announcer: Announcer) -> None:
         self._announcer = announcer
         self._ends: dict[str, float] = {}
         self._numbers = itertools.count()
         self._requests: deque[None] = deque()
+        self._polls: deque[float] = deque()
+        self._refused: deque[float] = deque()
+        self._early: deque[None] = deque()
+        self._started = 0
+        self.settings = {"delay": 0.0, "allowed": 1e9, "shortest": 0.2, "longest": 2.0, "holds": 1.0}
 
-    def answer(self, method: str, path: str, hold: float) -> dict[str, Any]:
-        if path == "/count":
-            requests, self._requests = self._requests, deque()
-            return {"requests": len(requests)}
+    def control(self, path: str) -> dict[str, Any] | None:
+        """Answer a request about the platform itself, None if it is another one."""
+        kind, _, rest = path[1:].partition("/")
+        if kind == "set":
+            name, _, value = rest.partition("/")
+            self.settings[name] = float(value)
+            return {}
+        if kind == "start":
+            self._started += int(rest)
+            return {"ids": [self._submit()["execution_id"] for _ in range(int(rest))]}
+        if kind == "count":
+            counts = {
+                "requests": len(self._requests),
+                "started": self._started,
+                "refused": len(self._refused),
+                "early": len(self._early),
+            }
+            self._requests, self._refused, self._early, self._started = deque(), deque(), deque(), 0
+            return counts
+        return None
+
+    def answer(self, method: str, path: str, hold: float) -> dict[str, Any] | None:
+        """Answer a request, None to refuse it."""
         self._requests.append(None)
-        return self._submit() if method == "POST" else self._look(path.rpartition("/")[2], hold)
+        time.sleep(self.settings["delay"])
+        if method == "POST":
+            return self._submit()
+        return self._poll(path.rpartition("/")[2], hold * self.settings["holds"]) if self._is_allowed() else None
+
+    def _is_allowed(self) -> bool:
+        now = time.monotonic()
+        if self._refused and ON_THE_WAY < now - self._refused[-1] < RETRY_AFTER:
+            self._early.append(None)
+        while self._polls and self._polls[0] <= now - 1:
+            self._polls.popleft()
+        is_allowed = len(self._polls) < self.settings["allowed"]
+        (self._polls if is_allowed else self._refused).append(now)
+        return is_allowed
 
     def _submit(self) -> dict[str, Any]:
         execution_id = f"run-{next(self._numbers)}"
-        seconds = random.uniform(SHORTEST_RUN, LONGEST_RUN)
+        seconds = random.uniform(self.settings["shortest"], self.settings["longest"])
         self._ends[execution_id] = time.monotonic() + seconds
         self._announcer.announce(execution_id, seconds)
         return {"execution_id": execution_id, "status": "queued"}
 
-    def _look(self, execution_id: str, hold: float) -> dict[str, Any]:
+    def _poll(self, execution_id: str, hold: float) -> dict[str, Any]:
         end = self._ends[execution_id]
         time.sleep(max(0.0, min(hold, end - time.monotonic())))
         status = "completed" if time.monotonic() >= end else "running"
@@ -76,10 +116,18 @@ def serve(connection: socket.socket, platform: Platform) -> None:
     with suppress(OSError), connection, connection.makefile("rb") as stream:
         while request := read(stream):
             method, path, hold = request
-            body = json.dumps(platform.answer(method, path, hold)).encode()
-            held = "Preference-Applied: wait\r\n" if hold else ""
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{held}Content-Length: {len(body)}\r\n\r\n"
-            connection.sendall(head.encode() + body)
+            connection.sendall(answer_to(platform, method, path, hold))
+
+
+def answer_to(platform: Platform, method: str, path: str, hold: float) -> bytes:
+    answer = platform.control(path)
+    answer = platform.answer(method, path, hold) if answer is None else answer
+    status, headers = ("200 OK", "") if answer is not None else ("429 Too Many", f"Retry-After: {RETRY_AFTER}\r\n")
+    if hold and platform.settings["holds"]:
+        headers += "Preference-Applied: wait\r\n"
+    body = json.dumps(answer or {}).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 def read(stream: BinaryIO) -> tuple[str, str, float] | None:

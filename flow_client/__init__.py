@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flow_client._batch.counts import Batch, BatchCounts
     from flow_client._nats.event_stream import EventStream
     from flow_client._nats.outbox import BridgeStats
+    from flow_client._waiting.stats import ClientStats
     from flow_client.bridge import NatsBridge
     from flow_client.client import PlatformClient
     from flow_client.errors import *  # noqa: F403 - all of them are public
@@ -29,6 +30,7 @@ __all__ = [
     "BridgeStats",
     "BridgeTimeoutError",
     "ClientClosedError",
+    "ClientStats",
     "ConfigurationError",
     "EventStream",
     "ExecutionHandle",
@@ -61,6 +63,7 @@ _MODULES = {
     "Batch": "_batch.counts",
     "BatchCounts": "_batch.counts",
     "BridgeStats": "_nats.outbox",
+    "ClientStats": "_waiting.stats",
     "EventStream": "_nats.event_stream",
     "ExecutionHandle": "executions",
     "NatsBridge": "bridge",

@@ -24,7 +24,7 @@ from flow_client._waiting.future_poller import FuturePoller
 from flow_client._waiting.polling import DEFAULT_NOT_FOUND_GRACE, DEFAULT_WAIT, PollSchedule
 from flow_client._waiting.wait import Wait, check_on_interrupt
 from flow_client.errors import ClientClosedError, ConfigurationError, InvalidRequestError
-from flow_client.executions import ExecutionHandle, id_of
+from flow_client.executions import ExecutionHandle, component_of, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from flow_client._api.operation import Operation
     from flow_client._batch.counts import Batch
     from flow_client._waiting.completion_hints import CompletionHints
+    from flow_client._waiting.stats import ClientStats
     from flow_client._waiting.wait import OnEvent
     from flow_client.bridge import NatsBridge
     from flow_client.config import Settings
@@ -127,7 +128,8 @@ class PlatformClient:
                 learn when executions with a future have finished.
             max_attempts: how many times one operation is tried.
             max_answer_bytes: the size limit on one answer, in bytes.
-            max_polls_per_second: limit on the status requests a second of all futures together, and of `map`.
+            max_polls_per_second: limit on the requests a second of all futures together, and of `map`, submissions
+                included. Below it the rate adapts to the platform.
             session: a `requests.Session` of your own to send through, with its mounted adapters, hooks, headers,
                 `params`, `proxies`, `verify` and `cert`. Its `auth` and cookies are not used, nor is `~/.netrc`:
                 `Authorization` is always the token. Redirects are not followed, and the client's own headers win. An
@@ -606,8 +608,9 @@ class PlatformClient:
         checked = self._checked_id(execution_id)
         limit = optional_seconds(timeout, "timeout")
         self._transport.check_open()
+        load("flow_client._waiting.dispatcher")
         self._shared.bridge.preload()
-        return self._shared.futures.future(checked, limit)
+        return self._shared.futures.future(checked, limit, component_of(execution_id))
 
     @overload
     def map(
@@ -753,6 +756,7 @@ class PlatformClient:
             key=key,
             patience=seconds(patience, "patience", zero=True),
             first_attempts=self.settings.max_attempts,
+            pace=self._shared.futures.pace,
             progress=progress,
             max_in_flight=max_in_flight,
             timeout=optional_seconds(timeout, "timeout"),
@@ -812,6 +816,10 @@ class PlatformClient:
         PlatformClient._bind(other, self.settings.with_options(timeout, max_attempts), self._shared)
         return other
 
+    def stats(self) -> ClientStats:
+        """Return how the futures of this client and its copies are polled at this moment; no request is sent."""
+        return self._shared.futures.stats()
+
     def refresh_environment(self) -> None:
         """Read proxies and CA bundles from the environment again: they are read once, at the first request."""
         self._transport.refresh_environment()
@@ -865,7 +873,8 @@ class PlatformClient:
         __tracebackhide__ = True
         call = partial(self._transport.call, operation, ids, fields)
         reply = submission.send(call, idempotency_key, self.settings.timeout)
-        return ExecutionHandle(self, reply.value.execution_id, reply.value, reply.idempotency_key)
+        component = "/".join((operation.operation_id, *map(str, ids.values())))
+        return ExecutionHandle(self, reply.value.execution_id, reply.value, reply.idempotency_key, component)
 
     def _terms(
         self,

@@ -54,7 +54,7 @@ class ExecutionClient(Protocol):
     def cancel_execution(self, execution_id: str) -> ExecutionCancellation:
         """Ask for the execution's cancellation."""
 
-    def execution_future(self, execution_id: str, *, timeout: float | None) -> Future[ExecutionRecord]:
+    def execution_future(self, execution_id: ExecutionReference, *, timeout: float | None) -> Future[ExecutionRecord]:
         """Return a future of the execution's terminal record."""
 
     def execution_events(self, execution_id: str, from_sequence: int) -> Iterator[ExecutionEvent]:
@@ -87,8 +87,10 @@ class ExecutionHandle(AnswerMapping):
         execution_id: str,
         accepted: ExecutionAccepted | None = None,
         idempotency_key: str | None = None,
+        component: str = "",
     ) -> None:
         self._attached: ExecutionClient | None = client
+        self._component = component
         self.execution_id = execution_id
         self.accepted = accepted
         self.idempotency_key = idempotency_key
@@ -131,14 +133,17 @@ class ExecutionHandle(AnswerMapping):
     def future(self, timeout: float | None = None) -> Future[ExecutionRecord]:
         """Return a `concurrent.futures.Future` of the terminal record, whatever its status.
 
-        One thread of the client polls for all of its futures, at most `max_polls_per_second` times a second, and calls
-        their callbacks: a slow callback delays the others. Errors that a wait tolerates are tolerated here too.
-        `future.cancel()` ends the polling; the execution goes on. If the client has a `nats_url`, executions that
-        are announced there as finished are polled first; without NATS futures work all the same.
+        All futures of a client share up to 32 threads that poll, no faster than the platform allows and at most
+        `max_polls_per_second` times a second. While there are no more than 32 futures, each has a request that the
+        platform may hold, and its end is noticed within milliseconds. Callbacks run in those threads: a slow one
+        occupies its thread, not the others. Errors that a wait tolerates are tolerated here too. `future.cancel()`
+        ends the polling; the execution goes on. If the client has a `nats_url`, executions that are announced there
+        as ended are polled first; without NATS futures work all the same.
 
         Args:
             timeout: seconds after which the future fails; None for no limit. With hundreds of futures it fails later,
-                by up to the time of one round of polls. It does not bound the execution.
+                by up to the time of one round of polls, as it does while the platform asks for a rest (`Retry-After`).
+                It does not bound the execution.
 
         The future fails with:
             ExecutionWaitTimeout: the time ran out.
@@ -150,7 +155,7 @@ class ExecutionHandle(AnswerMapping):
             InvalidRequestError: `timeout` is not valid.
             ClientClosedError: the client is closed.
         """
-        return self._client.execution_future(self.execution_id, timeout=timeout)
+        return self._client.execution_future(self, timeout=timeout)
 
     def cancel(self) -> ExecutionCancellation:
         """Ask for cancellation, best effort; return the platform's answer as `PlatformClient.cancel_execution` does."""
@@ -234,7 +239,7 @@ class ExecutionHandle(AnswerMapping):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         accepted = state.get("accepted")
-        vars(self).update({name: state.get(name) for name in _NAMES}, _attached=None, _last_status=None)
+        vars(self).update({name: state.get(name) for name in _NAMES}, _attached=None, _component="", _last_status=None)
         self.accepted = None if accepted is None else _ACCEPTED.type.model_validate(accepted)
 
     def __repr__(self) -> str:
@@ -247,6 +252,11 @@ class ExecutionHandle(AnswerMapping):
         if self._last_status is None and self.accepted is not None:
             return handle_card(self, self.accepted.status, "when submitted")
         return handle_card(self, self._last_status, "when last asked")
+
+
+def component_of(execution: ExecutionReference) -> str:
+    """Return what is executed, as far as the handle knows: executions of it take about as long as each other."""
+    return execution._component if isinstance(execution, ExecutionHandle) else ""  # noqa: SLF001 - its own kind
 
 
 def id_of(execution: ExecutionReference, settings: Settings) -> UUID | str:

@@ -139,7 +139,11 @@ class FanOut:
     def _in_order(self) -> Generator[Any, None, None]:
         # Not within `outcomes`: in CPython 3.13 an interrupt at a loop's jump back passes by the `try` around the loop.
         while self._fill():
-            yield self._next()
+            self._progress.show()
+            if self._is_ready():
+                yield self._next()
+            else:
+                self._await_news()
 
     def counts(self) -> BatchCounts:
         """Return the counts so far."""
@@ -152,13 +156,16 @@ class FanOut:
         """Submit what may be submitted now; return whether anything is left to yield."""
         while self._may_go_on() and self._submit_one():
             pass
-        return bool(self._entries)
+        return bool(self._entries) or not self._is_exhausted
 
     def _may_go_on(self) -> bool:
         # While the platform is in trouble a try may take long, so what is ready goes first.
         self._take_in_ended()
-        is_ready = bool(self._entries) and self._entries[0].outcome is not None
-        return not (is_ready and self._submitter.is_struggling())
+        return not (self._is_ready() and self._submitter.is_struggling())
+
+    def _is_ready(self) -> bool:
+        """Return whether the first input has an outcome."""
+        return bool(self._entries) and self._entries[0].outcome is not None
 
     def _submit_one(self) -> bool:
         """Make one try if one is due; return whether there was one."""
@@ -262,12 +269,7 @@ class FanOut:
         self._unsent.append(entry)
 
     def _next(self) -> Any:
-        """Return the first input's outcome; until there is one, submit others as there is room."""
-        while self._entries[0].outcome is None:
-            self._progress.show()
-            self._await_news()
-            self._fill()
-        self._progress.show()
+        """Return the first input's outcome."""
         entry = self._entries.popleft()
         outcome = entry.outcome
         if isinstance(outcome, BaseException) and self._ends_the_batch(outcome):
@@ -289,7 +291,7 @@ class FanOut:
         pauses = [LONGEST_SLEEP]
         if self._progress.refresh_seconds is not None:
             pauses.append(self._progress.refresh_seconds)
-        if self._unsent or (self._submitter.is_struggling() and self._has_room()):
+        if self._unsent or self._has_room():
             due = -math.inf if self._has_room() else min(map(_due, self._unsent))
             pauses.append(max(0.0, max(due, self._submitter.due) - time.monotonic()))
         return min(pauses)

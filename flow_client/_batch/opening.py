@@ -13,6 +13,7 @@ from flow_client._batch.submitter import Submitter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from flow_client._waiting.pace import Pace
     from flow_client.executions import ExecutionHandle
 
 
@@ -23,11 +24,14 @@ def open_batch(
     key: str | Callable[[Any], str] | None,
     patience: float,
     first_attempts: int,
+    pace: Pace,
     progress: bool,
     **options: Any,
 ) -> Batch[Any]:
     """Return the batch that `PlatformClient.map` describes; `options` are the fields of `BatchOptions`."""
     keys = BatchKeys(key)
-    submitter = Submitter(submit, passes_keys=keys.is_given, patience=patience, first_attempts=first_attempts)
+    submitter = Submitter(
+        submit, passes_keys=keys.is_given, patience=patience, first_attempts=first_attempts, pace=pace
+    )
     fan_out = FanOut(inputs, submitter, keys, BatchOptions(**options), progress_of(inputs, progress))
     return Batch(fan_out.outcomes(), fan_out.counts)

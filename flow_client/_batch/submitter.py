@@ -15,6 +15,7 @@ from flow_client.errors import (
     InvalidRequestError,
     PlatformClientError,
     PlatformConnectionError,
+    PlatformRateLimitError,
     PlatformStatusError,
     PlatformTimeoutError,
 )
@@ -22,6 +23,7 @@ from flow_client.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flow_client._waiting.pace import Pace
     from flow_client.executions import ExecutionHandle
 
 
@@ -33,6 +35,7 @@ class Submitter:
         passes_keys: give `submit` the key, if it takes one.
         patience: seconds for which submissions may fail.
         first_attempts: how often the platform is tried before it has answered for the first time.
+        pace: the requests a second of the client.
 
     Attributes:
         is_reached: whether the platform has answered this batch, even with an error.
@@ -40,7 +43,13 @@ class Submitter:
     """
 
     def __init__(
-        self, submit: Callable[..., ExecutionHandle], *, passes_keys: bool, patience: float, first_attempts: int
+        self,
+        submit: Callable[..., ExecutionHandle],
+        *,
+        passes_keys: bool,
+        patience: float,
+        first_attempts: int,
+        pace: Pace,
     ) -> None:
         if not callable(submit):
             raise InvalidRequestError(
@@ -51,13 +60,15 @@ class Submitter:
         self._patience = patience
         self._first_attempts = first_attempts
         self._outage = Outage(patience)
+        self._pace = pace
+        self._ready_since = time.monotonic()
         self.is_reached = False
         self.is_unreachable = False
 
     @property
     def due(self) -> float:
-        """When the next submission may be tried."""
-        return self._outage.due
+        """When the next submission may be tried: after a failure later, and never faster than the client's pace."""
+        return self._outage.due if self.is_struggling() else self._pace.submission_at(self._ready_since)
 
     def begin(self, idempotency_key: str) -> Submission:
         """Return a new submission under that key."""
@@ -77,13 +88,22 @@ class Submitter:
             Exception: what `submit` raised, if there is no point in trying again.
         """
         options = {"idempotency_key": submission.idempotency_key} if self._passes_keys else {}
+        self._take_token()
         try:
             handle = submission.attempt(self._submit, item, **options)
         except PlatformClientError as error:
             self._postpone(submission, error)
             return None
+        finally:
+            self._ready_since = time.monotonic()
+        self._pace.note_answer(None)
         self._note_answer()
         return _checked(handle)
+
+    def _take_token(self) -> None:
+        if self._pace.submission_at(self._ready_since) > self._ready_since:
+            self._pace.rate.note_short()
+        self._pace.take()
 
     def _postpone(self, submission: Submission, error: PlatformClientError) -> None:
         """Have the submission tried again later; raise the error if that cannot help or its time is up."""
@@ -91,6 +111,9 @@ class Submitter:
             if isinstance(error, PlatformStatusError):
                 self._note_answer()
             raise error
+        if isinstance(error, PlatformRateLimitError):
+            # Any other failure may be that of submissions alone; what is in flight is polled meanwhile.
+            self._pace.note_error(error)
         pause = self._outage.note_failure(getattr(error, "retry_after", None))
         self.is_reached = self.is_reached or not _found_nobody(error)
         self._check_patience(submission, error)

@@ -26,3 +26,7 @@ class Deadline:
     def remaining(self) -> float:
         """Return the seconds that are left; 0 or less once it has passed."""
         return self.seconds - self.elapsed()
+
+    def expire(self) -> None:
+        """Have it pass at once. Any thread may call this."""
+        self.seconds = 0.0

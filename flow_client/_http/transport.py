@@ -122,7 +122,7 @@ class Transport:
         query: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         headers: dict[str, str] | None = None,
-        timeout: float | None = None,
+        timeout: float | Deadline | None = None,
         max_attempts: int | None = None,
     ) -> Reply[AnswerT]:
         """Send `operation` and return its answer.
@@ -134,7 +134,8 @@ class Transport:
             query: the parameters of the query; a list repeats its parameter, and None leaves it out.
             idempotency_key: the caller's key; None generates one.
             headers: additional headers.
-            timeout: seconds for the whole call, including retries and pauses; None takes that of the settings.
+            timeout: seconds for the whole call, including retries and pauses; None takes that of the settings. Another
+                thread can make a `Deadline` pass.
             max_attempts: limit on the attempts; None takes that of the settings.
 
         Raises:
@@ -156,9 +157,9 @@ class Transport:
             trim_traceback(error)
             raise
 
-    def _run(self, request: Request, timeout: float, max_attempts: int) -> Reply[Any]:
+    def _run(self, request: Request, timeout: float | Deadline, max_attempts: int) -> Reply[Any]:
         """Send the request, retry it if that can help, and return the answer in the operation's type."""
-        deadline = Deadline(timeout)
+        deadline = timeout if isinstance(timeout, Deadline) else Deadline(timeout)
         exchange = HttpExchange(deadline)
         call: Call[HttpAnswer] = Call(
             attempt=lambda: self._attempt(request, exchange),

@@ -9,9 +9,18 @@ from flow_client._core.log import logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MEMORY = 30
+"""How many ends the share of those that were heard of goes back."""
+LEAST_UNHEARD = 0.1
+"""However right hints have been, one in ten ends may come without."""
+
 
 class CompletionHints(Protocol):
     """Tells of executions that are said to have finished. It may be wrong, and it may miss any of them."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it is listening, as far as is known."""
 
     def expect(self, execution_id: str, tell: Callable[[str], None]) -> None:
         """Have `tell(execution_id)` called, in any thread, when the execution is said to have finished."""
@@ -30,6 +39,16 @@ class OptionalHints:
     def __init__(self, open_hints: Callable[[], CompletionHints | None]) -> None:
         self._open_hints = open_hints
         self._hints: CompletionHints | None = None
+        self._unheard = LEAST_UNHEARD
+
+    def unheard(self) -> float:
+        """Return the share of ends of which no hint tells, by those seen lately; 1 while nobody listens."""
+        is_live = self._hints is not None and self._hints.live
+        return max(LEAST_UNHEARD, self._unheard) if is_live else 1.0
+
+    def note_end(self, *, was_heard: bool) -> None:
+        """Note an end that a poll has found, and whether a hint had told of it."""
+        self._unheard += (float(not was_heard) - self._unheard) / MEMORY
 
     def open(self) -> None:
         """Open the hints, also after they have failed."""

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from flow_client._core.interruptible_future import InterruptibleFuture
+from flow_client._core.log import logger
 from flow_client.errors import PlatformClientError
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ class ExecutionFuture(InterruptibleFuture["ExecutionRecord"]):
             self.set_exception(outcome)
         else:
             self.set_result(outcome)  # type: ignore[arg-type]  # only a cancelled one has no outcome
+
+    def settle_quietly(self, outcome: ExecutionRecord | BaseException) -> None:
+        """Settle it, and log what its callbacks raise: the other futures must not suffer for it."""
+        try:
+            self.settle(outcome)
+        except BaseException:  # noqa: BLE001 - see above
+            logger.exception("a callback of the future of execution %s raised", self.execution_id)
 
     def fail_in_child(self) -> None:
         """Fail in a forked child, where no thread will ever settle it; the callbacks are the parent's business."""

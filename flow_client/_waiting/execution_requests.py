@@ -12,6 +12,7 @@ from flow_client.errors import PlatformResponseError
 
 if TYPE_CHECKING:
     from flow_client._api._generated.models import ExecutionCancellation, ExecutionRecord
+    from flow_client._core.deadline import Deadline
     from flow_client._http.transport import Reply, Transport
 
 
@@ -29,7 +30,7 @@ class ExecutionRequests:
         """Return the execution's current record."""
         return self._read(execution_id).value
 
-    def poll(self, execution_id: str, *, hold: int, timeout: float) -> Poll:
+    def poll(self, execution_id: str, *, hold: int, timeout: float | Deadline) -> Poll:
         """Read the record once; ask the platform to hold the request for up to `hold` seconds (0: not at all)."""
         headers = {"Prefer": f"wait={hold}"} if hold else {}
         reply = self._read(execution_id, headers=headers, timeout=timeout, max_attempts=1)

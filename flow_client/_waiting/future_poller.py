@@ -1,4 +1,4 @@
-"""Settles the futures of executions: one thread polls for all of them, however many, at a bounded rate."""
+"""The futures of a client, and the thread that has them polled."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import math
 import queue
 import threading
 import time
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from flow_client._core.deadline import Deadline
 from flow_client._core.lifecycle import renew_after_fork
 from flow_client._core.log import logger
-from flow_client._core.tracebacks import trim_traceback
 from flow_client._waiting.completion_hints import OptionalHints
+from flow_client._waiting.durations import ComponentDurations
 from flow_client._waiting.execution_future import ExecutionFuture
-from flow_client._waiting.poll_queue import PendingPoll, PollQueue
+from flow_client._waiting.learned_schedule import LearnedSchedule
+from flow_client._waiting.pace import Pace
+from flow_client._waiting.pending_poll import PendingPoll
 from flow_client._waiting.polling import PollSchedule, Watch
-from flow_client._waiting.rate_limit import RateLimit
+from flow_client._waiting.stats import ClientStats
 from flow_client.config import DEFAULT_MAX_POLLS_PER_SECOND
 from flow_client.errors import ClientClosedError, PlatformClientError
 
@@ -28,34 +28,41 @@ if TYPE_CHECKING:
 
     from flow_client._api._generated.models import ExecutionRecord
     from flow_client._waiting.completion_hints import CompletionHints
-    from flow_client._waiting.polling import Poller
+    from flow_client._waiting.dispatcher import Command, Dispatcher
+    from flow_client._waiting.polling import Poll
 
 THREAD_NAME = "flow-client-futures"
 
 
 class FuturePoller:
-    """Settles the futures of a client, from one daemon thread that lives from the first of them to the last.
+    """Settles the futures of a client, from daemon threads that live from the first of them to the last.
 
-    It sends one request at a time, the one most overdue first, and asks the platform to hold none: one thread cannot
-    hold a thousand. With `n` futures, each is polled at most once in `n / rate` seconds, so its end is noticed up to
-    that much later. An execution that is said to have finished is polled before the others.
+    One thread decides which future is polled when (`Dispatcher`), up to 32 others send the requests (`Lanes`). It can
+    be used in signal handlers, and an interrupt at any point leaves nothing locked.
 
     Args:
         poll: reads an execution's record.
         open_hints: called by the thread when it starts; returns None where there are no hints.
-        rate: how many requests a second may be sent.
+        rate: limit on the requests a second.
+        schedule: the pauses between polls while nothing is known of the component's durations.
+
+    Attributes:
+        pace: the requests a second, which a client's batches share.
     """
 
     def __init__(
         self,
-        poll: Poller,
+        poll: Callable[..., Poll],
         open_hints: Callable[[], CompletionHints | None] = lambda: None,
         rate: float = DEFAULT_MAX_POLLS_PER_SECOND,
+        schedule: PollSchedule = PollSchedule(),  # noqa: B008 - it is frozen
     ) -> None:
         self._poll = poll
         self._open_hints = open_hints
-        self._rate = rate
+        self._schedule = schedule
         self._closed = False
+        self.pace = Pace(rate)
+        self._durations = ComponentDurations()
         self._begin()
         renew_after_fork(self)
 
@@ -64,48 +71,65 @@ class FuturePoller:
         self._lock = threading.RLock()
         self._pending: dict[Future[ExecutionRecord], PendingPoll] = {}
         # Its put() is one step to an interrupt: a Condition that Ctrl-C interrupts half-way stays locked for good.
-        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._queue = PollQueue()
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._hints = OptionalHints(self._open_hints)
-        self._rate_limit = RateLimit(self._rate)
         self._thread: threading.Thread | None = None
+        self._dispatcher: Dispatcher | None = None
 
-    def future(self, execution_id: str, timeout: float | None) -> ExecutionFuture:
+    def future(self, execution_id: str, timeout: float | None, component: str = "") -> ExecutionFuture:
         """Return a new future of the execution; it fails with `ExecutionWaitTimeout` after `timeout` seconds, if given.
+
+        Args:
+            execution_id: the execution.
+            timeout: seconds until the future fails, None for no limit.
+            component: what was submitted; executions of one component take about as long as each other. Empty for an
+                execution that was submitted elsewhere.
 
         Raises:
             ClientClosedError: the client was closed.
             PlatformClientError: the thread cannot be started.
         """
-        deadline = Deadline(math.inf if timeout is None else timeout)
-        watch = Watch(execution_id, deadline, PollSchedule(), longest_hold=0)
+        schedule = LearnedSchedule(self._durations.of(component), self._schedule, self._hints.unheard)
+        watch = Watch(execution_id, Deadline(math.inf if timeout is None else timeout), schedule)
         future = ExecutionFuture(execution_id)
         future.add_done_callback(self._forget)
-        # An execution that was just submitted has hardly finished yet.
+        # An execution that was just submitted has hardly ended yet.
         due = time.monotonic() + watch.within_deadline(watch.pause())
         with self._lock:
             if self._closed:
                 raise ClientClosedError("the client was closed; create a new one")
-            self._enter(PendingPoll(future, watch), due)
+            self._enter(PendingPoll(future, watch, schedule, is_new=bool(component)), due)
         return future
 
     def prioritise(self, execution_id: str) -> None:
-        """Poll the execution next: it is said to have finished. Any thread may call this, and none waits."""
-        # Not the queue of this moment: the thread may have another one by then.
-        self._commands.put(lambda: self._queue.prioritise(execution_id))
+        """Poll the execution next: it is said to have ended. Any thread may call this, and none waits."""
+        self._commands.put(lambda dispatcher: dispatcher.hint(execution_id))
+
+    def stats(self) -> ClientStats:
+        """Return how the futures are polled at this moment."""
+        dispatcher = self._dispatcher
+        return ClientStats(
+            watched=len(self._pending),
+            lanes=dispatcher.lanes.count if dispatcher else 0,
+            held=dispatcher.held if dispatcher else 0,
+            requests_per_second=self.pace.rate.per_second,
+            resting=self.pace.resting,
+            requests=self.pace.requests,
+            refusals=self.pace.refusals,
+        )
 
     def close(self) -> None:
-        """Fail the pending futures. Can be called twice. The thread ends when its current request is answered."""
+        """Fail the pending futures. Can be called twice. Requests under way are given up within a moment."""
         with self._lock:
             self._closed = True
         self._wake()
         for pending in list(self._pending.values()):
-            execution_id = pending.future.execution_id
+            execution_id = pending.execution_id
             message = f"the client was closed before execution {execution_id} ended; it goes on"
             pending.future.settle(ClientClosedError(message, execution_id=execution_id))
 
     def after_fork_in_child(self) -> None:
-        """Fail the futures of the parent, whose thread does not run here, and start afresh."""
+        """Fail the futures of the parent, whose threads do not run here, and start afresh."""
         inherited = list(self._pending.values())
         self._begin()
         for pending in inherited:
@@ -114,7 +138,7 @@ class FuturePoller:
     def _enter(self, pending: PendingPoll, due: float) -> None:
         self._pending[pending.future] = pending
         try:
-            self._commands.put(partial(self._add, pending, due))
+            self._commands.put(lambda dispatcher: dispatcher.add(pending, due))
             # A thread whose start was interrupted is not alive.
             if self._thread is None or not self._thread.is_alive():
                 thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
@@ -135,27 +159,21 @@ class FuturePoller:
             return
         if future.cancelled():
             pending.future.settle()
-        self._commands.put(partial(self._remove, pending))
+        self._commands.put(lambda dispatcher: dispatcher.remove(pending))
 
     def _wake(self) -> None:
         """Have the thread see whether there is still work."""
-        self._commands.put(lambda: None)
+        self._commands.put(lambda _: None)
 
     def _run(self) -> None:
+        from flow_client._waiting.dispatcher import Dispatcher  # noqa: PLC0415 - loaded by those who have futures
+
         try:
-            self._serve()
+            dispatcher = Dispatcher(self._poll, self._hints, self.pace, self._commands, self.prioritise)
+            self._dispatcher = dispatcher
+            dispatcher.serve(self._has_work)
         except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             self._fail_all(error)
-
-    def _serve(self) -> None:
-        polls = self._queue
-        self._hints.open()
-        while self._has_work():
-            self._take_commands(self._next_due())
-            if self._next_due() <= time.monotonic():
-                self._step(self._queue.pop(time.monotonic()))
-        for pending in polls:
-            self._hints.drop(pending.future.execution_id, self.prioritise)
 
     def _has_work(self) -> bool:
         # A thread whose start was interrupted may have been replaced.
@@ -165,53 +183,10 @@ class FuturePoller:
             return is_ours
         try:
             if is_ours and not self._pending:
-                self._thread = None
-                self._queue = PollQueue()
+                self._thread = self._dispatcher = None
             return is_ours and bool(self._pending)
         finally:
             self._lock.release()
-
-    def _next_due(self) -> float:
-        return max(self._queue.next_due(), self._rate_limit.next_at)
-
-    def _take_commands(self, until: float) -> None:
-        """Carry out what other threads have asked for; if that is nothing, sleep for it, until `until` at most."""
-        # Emptied first: at a queue that nobody has found empty, Python 3.10 may take a short time-out for none.
-        is_idle = not self._take_all_commands()
-        timeout = min(until - time.monotonic(), threading.TIMEOUT_MAX)
-        if is_idle and timeout > 0:
-            with suppress(queue.Empty):
-                self._commands.get(timeout=timeout)()
-
-    def _take_all_commands(self) -> bool:
-        """Carry out the commands that are there, and return whether there were any."""
-        were_there = False
-        with suppress(queue.Empty):
-            while True:
-                self._commands.get_nowait()()
-                were_there = True
-        return were_there
-
-    def _add(self, pending: PendingPoll, due: float) -> None:
-        self._queue.add(pending, due)
-        self._hints.expect(pending.future.execution_id, self.prioritise)
-
-    def _remove(self, pending: PendingPoll) -> None:
-        if self._queue.remove(pending):
-            self._hints.drop(pending.future.execution_id, self.prioritise)
-
-    def _step(self, pending: PendingPoll) -> None:
-        self._rate_limit.note_request()
-        try:
-            outcome = pending.watch.step(self._poll)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's: a token function may exit
-            trim_traceback(error)
-            self._settle(pending.future, error)
-            return
-        if isinstance(outcome, float):
-            self._queue.schedule(pending, time.monotonic() + outcome)
-        else:
-            self._settle(pending.future, outcome)
 
     def _fail_all(self, error: BaseException) -> None:
         """Fail the pending futures: this thread cannot go on. The next future starts another one."""
@@ -219,20 +194,13 @@ class FuturePoller:
         if self._thread is not threading.current_thread():
             return
         # Without the lock, as in `_has_work`: who adds a future from here on finds no thread and starts one.
-        self._queue, self._thread = PollQueue(), None
+        self._thread = self._dispatcher = None
         for pending in list(self._pending.values()):
-            execution_id = pending.future.execution_id
+            execution_id = pending.execution_id
             failure = PlatformClientError(
                 f"the thread that polls for futures failed: {error!r}; execution {execution_id} goes on: "
                 f"take client.execution({execution_id!r}).future() again",
                 execution_id=execution_id,
             )
             failure.__cause__ = error
-            self._settle(pending.future, failure)
-
-    @staticmethod
-    def _settle(future: ExecutionFuture, outcome: ExecutionRecord | BaseException) -> None:
-        try:
-            future.settle(outcome)
-        except BaseException:  # noqa: BLE001 - the other futures must not suffer for it
-            logger.exception("a callback of the future of execution %s raised", future.execution_id)
+            pending.future.settle_quietly(failure)

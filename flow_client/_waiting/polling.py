@@ -49,6 +49,17 @@ class Poller(Protocol):
     def __call__(self, execution_id: str, *, hold: int, timeout: float) -> Poll: ...
 
 
+class Schedule(Protocol):
+    """The pauses between the polls of one execution."""
+
+    @property
+    def interval(self) -> float | None:
+        """The fixed pause, None if it is not fixed: then the platform may hold requests."""
+
+    def pause(self, elapsed: float, uniform: Callable[[float, float], float]) -> float:
+        """Return the seconds until the next poll, `elapsed` seconds after the wait began."""
+
+
 @dataclass(frozen=True)
 class PollSchedule:
     """How long to wait before the next poll: a share of the time so far, so that lateness stays in proportion.
@@ -73,7 +84,7 @@ class PollSchedule:
 class Watch:
     """The state of the wait for one execution: what a poll means, which errors are tolerated, when the next is due.
 
-    It polls and never sleeps: between two polls a blocking wait sleeps, and the thread of a client's futures polls for
+    It polls and never sleeps: between two polls a blocking wait sleeps, and the threads of a client's futures poll
     other executions.
 
     Args:
@@ -83,13 +94,30 @@ class Watch:
         not_found_grace: seconds for which a 404 may mean that the record cannot be seen yet.
         longest_hold: limit in seconds on the hold that the platform is asked for; 0 never asks.
         uniform: the random numbers.
+
+    Attributes:
+        longest_hold: as above, for the next poll.
     """
+
+    __slots__ = (
+        "_absorbed",
+        "_deadline",
+        "_error",
+        "_failures",
+        "_not_found_grace",
+        "_paced_from",
+        "_record",
+        "_schedule",
+        "_uniform",
+        "execution_id",
+        "longest_hold",
+    )
 
     def __init__(
         self,
         execution_id: str,
         deadline: Deadline,
-        schedule: PollSchedule,
+        schedule: Schedule,
         not_found_grace: float = DEFAULT_NOT_FOUND_GRACE,
         *,
         longest_hold: int = HOLD,
@@ -99,7 +127,7 @@ class Watch:
         self._deadline = deadline
         self._schedule = schedule
         self._not_found_grace = not_found_grace
-        self._longest_hold = 0 if schedule.interval is not None else longest_hold
+        self.longest_hold = 0 if schedule.interval is not None else longest_hold
         self._uniform = uniform
         self._paced_from = 0.0
         self._record: ExecutionRecord | None = None
@@ -128,8 +156,14 @@ class Watch:
         return self._schedule.pause(self._deadline.elapsed() - self._paced_from, self._uniform)
 
     def expect_end(self) -> None:
-        """Restart the schedule: it is said to have finished, but its record may be written a moment later."""
+        """Start from short pauses again: it is said to have ended, but its record may be written a moment later."""
+        self._schedule = PollSchedule()
         self._paced_from = self._deadline.elapsed()
+
+    @property
+    def age(self) -> float:
+        """The seconds since the wait began."""
+        return self._deadline.elapsed()
 
     @property
     def is_due_last(self) -> bool:
@@ -144,7 +178,7 @@ class Watch:
         """Poll, note what that showed, and return the seconds until the next poll."""
         started = self._deadline.elapsed()
         remaining = self._deadline.remaining()
-        hold = max(0, int(min(self._longest_hold, remaining)))
+        hold = max(0, int(min(self.longest_hold, remaining)))
         timeout = LAST_POLL_TIMEOUT if last else min(hold + ANSWER_TIME, remaining + LAST_POLL_TIMEOUT)
         try:
             poll = poller(self.execution_id, hold=hold, timeout=timeout)

@@ -63,13 +63,14 @@ def test_an_input_of_many_levels_arrives(client, ring):
     assert record.output == {"text": f"Hello {name}"}
 
 
-def test_futures_hear_of_the_end(client, ring):
+def test_futures_hear_of_the_end(client, ring, eventually):
     handles = [client.submit_workflow_execution("sleep", {"seconds": 1}, ring_id=ring) for _ in range(3)]
+    heard = []
+    for handle in handles:
+        client._shared.bridge.open().hints.expect(handle.execution_id, heard.append)
     pending = [handle.future() for handle in handles]
-    watched = [client._shared.futures._pending[future] for future in pending]
     assert [future.result(60).output for future in pending] == ["rested"] * 3
-    # One that is seen by chance, a moment before it is heard of, may be among them.
-    assert any(each.was_announced for each in watched)
+    assert eventually(lambda: {handle.execution_id for handle in handles} <= set(heard))
 
 
 def test_a_handle_brings_the_output(client, ring):

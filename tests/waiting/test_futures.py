@@ -1,6 +1,7 @@
 """Futures of executions against a server that counts: one thread, a bounded rate, an end for each of them."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -11,7 +12,9 @@ from support.http import Answer
 from support.size import few
 
 import flow_client
+from flow_client._waiting import lanes
 from flow_client._waiting.future_poller import THREAD_NAME, FuturePoller
+from flow_client._waiting.polling import PollSchedule
 
 # Python 3.12 warns of every fork beside a thread; that it works here is what is tested.
 FORKS = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -21,15 +24,15 @@ SECONDS = 30
 
 
 def waiting_threads():
-    return [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
+    return [thread for thread in threading.enumerate() if thread.name in (THREAD_NAME, lanes.THREAD_NAME)]
 
 
 def test_a_future_brings_the_record_and_its_thread_ends(client, http_server, eventually):
     http_server.queue(RUNNING, RUNNING, Answer(200, {"execution_id": E1, "status": "failed", "error": "boom"}))
     future = client.execution(E1).future()
-    assert len(waiting_threads()) == 1
+    assert THREAD_NAME in [thread.name for thread in waiting_threads()]
     assert future.result(SECONDS).error == "boom"
-    assert {request.headers.get("Prefer") for request in http_server.received} == {None}
+    assert {request.headers.get("Prefer") for request in http_server.received} == {"wait=20"}
     assert eventually(lambda: not waiting_threads())
     assert client.execution(E1).future().result(SECONDS).status == "completed"
     assert eventually(lambda: not waiting_threads())
@@ -37,7 +40,7 @@ def test_a_future_brings_the_record_and_its_thread_ends(client, http_server, eve
 
 @pytest.mark.soak
 @pytest.mark.timeout(120)
-def test_a_thousand_futures_cost_one_thread_and_a_bounded_rate(make_client, http_server, eventually):
+def test_a_thousand_futures_cost_a_few_threads_and_a_bounded_rate(make_client, http_server, eventually):
     """Half of them end at the first poll, half after seconds."""
     rate, client = 150, make_client(max_polls_per_second=150)
     count, seconds, started = few(450, of=1000), few(2, of=5), time.monotonic()
@@ -52,7 +55,8 @@ def test_a_thousand_futures_cost_one_thread_and_a_bounded_rate(make_client, http
     pending = [client.execution(f"e-{number}").future() for number in range(count)]
     time.sleep(1)
     ours = [t for t in threading.enumerate() if t.ident not in threads and "process_request" not in t.name]
-    assert len(ours) == 1
+    assert len(ours) <= 1 + lanes.MOST_LANES
+    assert client.stats().lanes == len(ours) - 1
     done = [future.result().execution_id for future in futures.as_completed(pending, timeout=90)]
     took = time.monotonic() - started
     assert sorted(done) == sorted(f"e-{number}" for number in range(count))
@@ -161,7 +165,8 @@ def test_closing_the_client_fails_its_futures(make_client, http_server, eventual
 
 
 def test_a_hint_makes_the_next_poll_immediate(client, http_server, eventually):
-    http_server.queue(Answer(503, {}, {"Retry-After": "60"}))
+    client._shared.futures._schedule = PollSchedule(share=2000, longest=600)
+    http_server.queue(RUNNING)
     pending = client.execution(E1).future()
     assert eventually(lambda: http_server.received)
     assert not pending.done()
@@ -267,7 +272,7 @@ def test_hints_that_fail_leave_the_futures_to_http(http_server, client, caplog, 
 def test_a_thread_that_fails_fails_its_futures_and_the_next_one_gets_another(client, http_server):
     http_server.default = Answer(200, {"execution_id": E1, "status": "running"})
 
-    def kill():
+    def kill(_):
         raise MemoryError("no room")
 
     futures = [client.execution(E1).future() for _ in range(3)]
@@ -277,3 +282,134 @@ def test_a_thread_that_fails_fails_its_futures_and_the_next_one_gets_another(cli
             future.result(timeout=20)
     http_server.default = Answer(200, {"execution_id": E1, "status": "completed"})
     assert client.execution(E1).future().result(timeout=20).is_completed
+
+
+def test_a_refusal_rests_all_polls_until_retry_after(client, http_server, eventually):
+    """The refused one and the others alike, however many lanes were about to send."""
+    refused_at, early = [], []
+
+    def handle(request):
+        now = time.monotonic()
+        if not refused_at and len(http_server.received) > 5:
+            refused_at.append(now)
+            return Answer(429, {}, {"Retry-After": "1"})
+        # Those that were on their way arrive within a moment.
+        early.extend([request.path] if refused_at and 0.2 < now - refused_at[0] < 1 else [])
+        return Answer(200, {"execution_id": request.path.rpartition("/")[2], "status": "running"})
+
+    http_server.handle = handle
+    pending = [client.execution(f"e-{number}").future() for number in range(40)]
+    assert eventually(lambda: refused_at and time.monotonic() > refused_at[0] + 1.5)
+    assert early == []
+    assert client.stats().refusals == 1
+    assert client.stats().requests_per_second < 200
+    for future in pending:
+        future.cancel()
+
+
+class Holding:
+    """Holds requests, as `Prefer: wait` asks for, until it is told that the executions have ended."""
+
+    def __init__(self, server):
+        self.ended = threading.Event()
+        self.most = self._now = 0
+        self._lock = threading.Lock()
+        server.handle = self.handle
+
+    def handle(self, request):
+        seconds = float(request.headers.get("Prefer", "wait=0").partition("=")[2])
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        ended = self.ended.wait(seconds)
+        with self._lock:
+            self._now -= 1
+        record = {"execution_id": request.path.rpartition("/")[2], "status": "completed" if ended else "running"}
+        return Answer(200, record, {"Preference-Applied": "wait"} if seconds else {})
+
+
+def test_as_many_futures_as_lanes_have_a_held_request_each(client, http_server, eventually):
+    platform = Holding(http_server)
+    pending = [client.execution(f"e-{number}").future() for number in range(lanes.MOST_LANES)]
+    assert eventually(lambda: platform.most == lanes.MOST_LANES)
+    assert client.stats().lanes == lanes.MOST_LANES
+    assert len(http_server.received) <= 2 * lanes.MOST_LANES
+    platform.ended.set()
+    assert {future.result(SECONDS).status for future in pending} == {"completed"}
+    assert eventually(lambda: not waiting_threads())
+
+
+def test_a_newcomer_finds_a_lane_though_all_of_them_hold(client, http_server, eventually):
+    platform = Holding(http_server)
+    pending = [client.execution(f"e-{number}").future() for number in range(lanes.MOST_LANES)]
+    assert eventually(lambda: platform.most == lanes.MOST_LANES)
+    newcomer = client.execution("new").future()
+    assert eventually(lambda: any(request.path.endswith("/new") for request in http_server.received), 10)
+    platform.ended.set()
+    assert newcomer.result(SECONDS).status == "completed"
+    assert all(future.result(SECONDS) for future in pending)
+
+
+def test_closing_gives_up_the_requests_that_the_platform_holds(make_client, http_server, eventually):
+    platform, client = Holding(http_server), make_client()
+    for number in range(5):
+        client.execution(f"e-{number}").future()
+    assert eventually(lambda: platform.most == 5)
+    client.close()
+    assert eventually(lambda: not waiting_threads(), 10)
+    platform.ended.set()
+
+
+def test_a_slow_callback_holds_up_no_other_future(client, eventually):
+    release = threading.Event()
+    slow = [client.execution(f"slow-{number}").future() for number in range(5)]
+    for future in slow:
+        future.add_done_callback(lambda _: release.wait(SECONDS))
+    assert eventually(lambda: all(future.done() for future in slow))
+    assert client.execution("quick").future().result(10).status == "completed"
+    release.set()
+    assert eventually(lambda: not waiting_threads())
+
+
+def test_without_another_thread_the_futures_are_polled_all_the_same(client, monkeypatch):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == lanes.THREAD_NAME:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    pending = [client.execution(f"e-{number}").future() for number in range(5)]
+    assert {future.result(SECONDS).status for future in pending} == {"completed"}
+
+
+def test_the_stats_show_what_is_going_on_and_copies_share_it(client, http_server, eventually):
+    http_server.default = RUNNING
+    pending = client.execution(E1).future()
+    copy = client.with_options(timeout=5)
+    assert eventually(lambda: copy.stats().requests >= 2)
+    stats = copy.stats()
+    assert (stats.watched, stats.resting, stats.refusals, stats.held) == (1, 0.0, 0, 0)
+    assert stats.lanes >= 1
+    assert stats.requests_per_second == 200
+    pending.cancel()
+    assert eventually(lambda: (client.stats().watched, client.stats().lanes) == (0, 0))
+
+
+def test_alarms_are_left_to_the_main_thread_but_not_in_callbacks(make_client, http_server):
+    """A process that a callback starts inherits what its thread blocks."""
+    masks = {}
+
+    def blocked(where):
+        masks[where] = signal.SIGALRM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        return "t-1"
+
+    client = make_client(auth_token=lambda: blocked(threading.current_thread().name))
+    http_server.queue(Answer(401, {}))
+    future = client.execution(E1).future()
+    told = threading.Event()
+    future.add_done_callback(lambda _: (blocked("callback"), told.set()))
+    assert future.result(SECONDS).status == "completed"
+    assert told.wait(SECONDS)
+    assert masks == {"MainThread": False, lanes.THREAD_NAME: True, "callback": False}

@@ -21,18 +21,27 @@ from flow_client._core.deadline import Deadline
 from flow_client._nats import hints, loop
 from flow_client._nats.connection import Connection
 from flow_client._nats.servers import resolve_servers
+from flow_client._waiting import lanes
 from flow_client._waiting.future_poller import THREAD_NAME
+from flow_client._waiting.polling import PollSchedule
 from flow_client.local.nats_server import NatsServer
 
 FORKS = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 SECONDS = 30
-NEVER_BY_ITSELF = Answer(503, {}, {"Retry-After": "600"})
-"""Behind it the next look is minutes away, unless a hint brings it forward."""
+NEVER_BY_ITSELF = PollSchedule(share=2000, longest=600)
+"""With it the second poll is minutes away, unless a hint brings it forward."""
 
 
 @pytest.fixture
 def client(make_client, nats_server):
     return make_client(nats_url=nats_server.url)
+
+
+@pytest.fixture
+def patient(client):
+    """The same client, whose futures are not polled a second time without a hint."""
+    client._shared.futures._schedule = NEVER_BY_ITSELF
+    return client
 
 
 def record(execution_id, status="completed"):
@@ -68,20 +77,20 @@ def own_nats(tmp_path):
 @pytest.mark.parametrize(
     "message", [("status", b'{"status": "completed"}'), ("status", b'{"status": "TIMEOUT"}'), ("output", b"{}")]
 )
-def test_a_hint_brings_the_poll_forward(client, http_server, bus, eventually, message):
+def test_a_hint_brings_the_poll_forward(patient, http_server, bus, eventually, message):
     kind, payload = message
-    http_server.queue(NEVER_BY_ITSELF)
-    future = client.execution("e-1").future()
-    assert eventually(lambda: http_server.received and is_listening(client))
+    http_server.queue(record("e-1", "running"))
+    future = patient.execution("e-1").future()
+    assert eventually(lambda: http_server.received and is_listening(patient))
     bus.publish(f"exec.{kind}.e-1", payload)
     assert future.result(SECONDS).status == "completed"
     assert asked(http_server, "e-1") == 2
 
 
-def test_what_says_nothing_of_the_end_brings_no_poll(client, http_server, bus, eventually):
-    http_server.queue(NEVER_BY_ITSELF)
-    future = client.execution("e-1").future()
-    assert eventually(lambda: http_server.received and is_listening(client))
+def test_what_says_nothing_of_the_end_brings_no_poll(patient, http_server, bus, eventually):
+    http_server.queue(record("e-1", "running"))
+    future = patient.execution("e-1").future()
+    assert eventually(lambda: http_server.received and is_listening(patient))
     for payload in (b"", b"[]", b"{}", b"completed", b'{"status": 7}', b"[" * 100_000, b'{"status": "running"}'):
         bus.publish("exec.status.e-1", payload)
     for other in ("e-2", "e-11", "E-1"):
@@ -91,19 +100,19 @@ def test_what_says_nothing_of_the_end_brings_no_poll(client, http_server, bus, e
     assert len(http_server.received) == 2
 
 
-def test_all_futures_of_an_execution_are_told(client, http_server, bus, eventually):
-    http_server.queue(NEVER_BY_ITSELF, NEVER_BY_ITSELF)
-    both = [client.execution("e-1").future() for _ in range(2)]
-    assert eventually(lambda: len(http_server.received) == 2 and is_listening(client))
+def test_all_futures_of_an_execution_are_told(patient, http_server, bus, eventually):
+    http_server.queue(*[record("e-1", "running")] * 2)
+    both = [patient.execution("e-1").future() for _ in range(2)]
+    assert eventually(lambda: len(http_server.received) == 2 and is_listening(patient))
     say(bus, "e-1", "completed")
     assert [future.result(SECONDS).status for future in both] == ["completed"] * 2
 
 
-def test_a_hint_before_the_record_is_followed_by_polls_until_it_is_there(client, http_server, bus, eventually):
+def test_a_hint_before_the_record_is_followed_by_polls_until_it_is_there(patient, http_server, bus, eventually):
     running = record("e-1", "running")
-    http_server.queue(NEVER_BY_ITSELF, running, running, running)
-    future = client.execution("e-1").future()
-    assert eventually(lambda: http_server.received and is_listening(client))
+    http_server.queue(running, running, running, running)
+    future = patient.execution("e-1").future()
+    assert eventually(lambda: http_server.received and is_listening(patient))
     say(bus, "e-1", "completed")
     assert future.result(SECONDS).status == "completed"
     assert len(http_server.received) == 5
@@ -126,6 +135,7 @@ def test_among_a_thousand_the_one_that_ended_is_polled_before_the_others(client,
         assert len(http_server.received) - before < 60
     names = [thread.name for thread in threading.enumerate()]
     assert (names.count(THREAD_NAME), names.count(loop.THREAD_NAME)) == (1, 1)
+    assert names.count(lanes.THREAD_NAME) <= lanes.MOST_LANES
     for future in pending.values():
         future.cancel()
 
@@ -261,7 +271,8 @@ def test_with_nats_killed_midway_all_futures_end_and_later_ones_have_hints_again
     own_nats.restart()
     assert eventually(lambda: is_listening(client))
     http_server.handle = None
-    http_server.queue(NEVER_BY_ITSELF)
+    http_server.queue(record("e-50", "running"))
+    client._shared.futures._schedule = NEVER_BY_ITSELF
     for future in pending.values():
         future.cancel()
     late = client.execution("e-50").future()
@@ -286,7 +297,6 @@ def test_in_a_forked_child_futures_have_hints_of_their_own(client, http_server, 
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    http_server.default = NEVER_BY_ITSELF
     assert is_listening(client)
     http_server.default = record("e-1")
     say(bus, "e-1", "completed")
