@@ -14,6 +14,7 @@ from support.http import Answer
 from support.size import few
 
 from flow_client.cli import exits
+from flow_client.cli.batch.job import progress_line
 from flow_client.cli.batch.results import ResultsFile
 
 INPUTS = few(8, of=300)
@@ -214,6 +215,26 @@ def test_what_is_no_fault_of_the_input_ends_the_map_and_writes_no_line(batch, ht
     assert batch.run("there-is-none").returncode == exits.USAGE
     assert batch.out.read_text() == ""
     assert batch.run().returncode == 0
+
+
+def test_another_input_under_a_key_that_was_used_is_refused(batch, started):
+    batch.write({"n": 0})
+    assert batch.run().returncode == 0
+    batch.write({"n": 1})
+    batch.out.unlink()
+    done = batch.run()
+    assert (done.returncode, batch.out.read_text()) == (exits.USAGE, "")
+    assert (
+        "input 0: an earlier run with this --key has submitted something else for it: use another --key" in done.stderr
+    )
+    assert len(started()) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [(100, "20 of 100 results, 4.0/s, 20 s left"), (None, "20 results, 4.0/s")]
+)
+def test_where_there_is_no_terminal_a_line_has_rate_and_estimate(wanted, expected):
+    assert progress_line(20, wanted, 4.0) == expected
 
 
 def test_a_terminal_shows_a_bar_with_rate_and_estimate(batch):

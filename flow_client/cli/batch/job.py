@@ -12,7 +12,7 @@ from flow_client.cli.batch import lines
 from flow_client.cli.batch.results import SCHEMA, ResultsFile, ResultsStream
 from flow_client.cli.connection import connected
 from flow_client.cli.output import is_terminal, json_text
-from flow_client.errors import InvalidRequestError, PlatformBadRequestError
+from flow_client.errors import InvalidRequestError, PlatformBadRequestError, PlatformStatusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ REPORT_SECONDS = 10.0
 """Seconds between two lines about the progress, where there is no terminal for a bar."""
 _REFUSED = "refused"
 _TOO_LARGE = 413
+_REUSED_KEY = (400, 409, 422)
 
 
 class Job:
@@ -69,6 +70,7 @@ class Job:
         self._max_in_flight = max_in_flight
         self._retry_failed = retry_failed
         self._total: int | None = None
+        self._wanted_count: int | None = None
         self._codes = {exits.COMPLETED}
         self._written = 0
         self._started = self._reported = time.monotonic()
@@ -99,9 +101,10 @@ class Job:
             self._output.note(f"{len(statuses)} results of an earlier run are in {self._out}")
 
     def _run(self, client: PlatformClient, results: ResultsFile | ResultsStream) -> None:
+        self._wanted_count = self._count_wanted(results)
         batch: Batch[Any] = client.map(
             partial(self._submit, client),
-            _Remaining(self._wanted(results), self._count_wanted(results)),
+            _Remaining(self._wanted(results), self._wanted_count),
             key=self._key_of,
             return_exceptions=True,
             with_inputs=True,
@@ -162,10 +165,7 @@ class Job:
         """
         if isinstance(outcome, Exception):
             if not _is_of_the_input(outcome):
-                self._output.note(
-                    f"the map ends after {self._written} results; {self._how_to_go_on}", is_important=True
-                )
-                raise outcome
+                raise self._end(line, outcome)
             error = {"type": type(outcome).__name__, "message": str(outcome)}
             fields: dict[str, Any] = {"status": _REFUSED, "output": None, "error": error, "execution_id": None}
             durations: dict[str, float | None] = {"waited_seconds": None, "ran_seconds": None}
@@ -176,6 +176,14 @@ class Job:
         self._codes.add(_code_of(fields["status"]))
         place = {"key": self._key, "digest": self._digest_of(line)}
         return json_text({"$schema": SCHEMA, "position": line.position, **fields, **durations, **place})
+
+    def _end(self, line: InputLine, error: Exception) -> Exception:
+        """Return the error that ends the map, and say how to go on."""
+        if isinstance(error, PlatformStatusError) and _says_key_was_reused(error):
+            message = "an earlier run with this --key has submitted something else for it: use another --key"
+            return InvalidRequestError(f"input {line.position}: {message} ({error.detail})")
+        self._output.note(f"the map ends after {self._written} results; {self._how_to_go_on}", is_important=True)
+        return error
 
     @property
     def _has_bar(self) -> bool:
@@ -188,7 +196,14 @@ class Job:
             return
         self._reported = now
         rate = self._written / (now - self._started)
-        self._output.note(f"map: {self._written} results, {rate:.1f}/s")
+        self._output.note(f"map: {progress_line(self._written, self._wanted_count, rate)}")
+
+
+def progress_line(written: int, wanted: int | None, rate: float) -> str:
+    """Return how far it is, at which rate in results a second, and the time that is left if that is known."""
+    if wanted is None:
+        return f"{written} results, {rate:.1f}/s"
+    return f"{written} of {wanted} results, {rate:.1f}/s, {(wanted - written) / rate:.0f} s left"
 
 
 class _Remaining:
@@ -227,8 +242,12 @@ def _submit(
 def _is_of_the_input(error: Exception) -> bool:
     """Return whether the platform, or the client, refuses this input: no other input and no later try would help it."""
     if isinstance(error, PlatformBadRequestError):
-        return "idempotency" not in f"{error.detail}".lower()
+        return not _says_key_was_reused(error)
     return isinstance(error, InvalidRequestError) or getattr(error, "status_code", None) == _TOO_LARGE
+
+
+def _says_key_was_reused(error: PlatformStatusError) -> bool:
+    return error.status_code in _REUSED_KEY and "idempotency" in f"{error.detail}".lower()
 
 
 def _code_of(status: str) -> int:

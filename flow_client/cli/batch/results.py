@@ -21,7 +21,7 @@ SCHEMA = "flow-client/mapped/1"
 _RETRY_SUFFIX = ".retry"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What an earlier run has written about an input."""
 
@@ -114,7 +114,8 @@ class ResultsFile:
             fields = json.loads(line)
             if fields["$schema"] != SCHEMA or fields["position"] != position:
                 raise KeyError("position")  # noqa: TRY301 - the same as if it had none
-            return Kept(fields["status"], fields["key"], fields["digest"])
+            # A million of them may be there, and most have the same status and key.
+            return Kept(sys.intern(fields["status"]), sys.intern(fields["key"]), fields["digest"])
         except (ValueError, TypeError, KeyError) as error:
             raise InvalidRequestError(
                 f"line {position + 1} of {self._path} is not the result of input {position}: "
