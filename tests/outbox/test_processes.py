@@ -1,6 +1,7 @@
 """What happens to the outbox at a process's exit and after a fork."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -73,7 +74,8 @@ for number in range(5):
 def test_an_exit_without_a_server_is_bounded_and_says_what_is_lost(server, execution_id):
     code, said = _run(_EXIT_WITHOUT_SERVER, server.url, execution_id)
     assert code == 0
-    assert said.startswith("at exit: 5 messages were not stored")
+    # "are" if the machine is so busy that the bridge's thread does not end in time.
+    assert re.match("at exit: 5 messages (were|are) not stored", said)
 
 
 _FORK = """
