@@ -33,5 +33,10 @@ def test_the_retry_budget_stops_the_calls_of_an_outage_from_multiplying(outcomes
     assert outcomes["without retry budget"].calm == ours.calm
 
 
+def test_the_pace_rests_all_polls_of_a_map_together(outcomes, ours):
+    assert outcomes["without pace"].maps >= 3 * ours.maps
+    assert ours.maps > 0
+
+
 def test_the_same_seed_gives_the_same_figures(ours):
     assert fleet.run(fleet.ALL, CLIENTS) == ours
