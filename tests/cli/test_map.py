@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import signal
 import subprocess
 import uuid
@@ -26,6 +27,15 @@ def batch(at_platform, tmp_path):
     return Batch(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def finished(platform, tmp_path_factory):
+    """A batch of two inputs that has ended; its files are to be copied."""
+    batch = Batch(tmp_path_factory.mktemp("finished"))
+    batch.write({"n": 0}, {"n": 1})
+    assert batch.run(**platform.environment()).returncode == 0
+    return batch
+
+
 class Batch:
     """A folder with inputs, and a key that no other test has."""
 
@@ -40,8 +50,8 @@ class Batch:
         files = ["--inputs", str(self.inputs), "--out", str(out or self.out)]
         return ["map", kind, component, *files, "--key", key or self.key, *more]
 
-    def run(self, *arguments, **options):
-        return flow(*self.arguments(*arguments, **options))
+    def run(self, *arguments, kind="workflow", out=None, key=None, **variables):
+        return flow(*self.arguments(*arguments, kind=kind, out=out, key=key), **variables)
 
     @property
     def lines(self):
@@ -100,11 +110,21 @@ def test_a_torn_last_line_is_written_again(batch, started):
     batch.write({"n": 0}, {"n": 1})
     assert batch.run().returncode == 0
     whole = batch.out.read_bytes()
-    for size in (len(whole) - 1, len(whole) // 2 + 5, 1, 0):
-        batch.out.write_bytes(whole[:size])
-        assert batch.run().returncode == 0
-        assert batch.out.read_bytes() == whole
+    batch.out.write_bytes(whole[:-1])
+    assert batch.run().returncode == 0
+    assert batch.out.read_bytes() == whole
     assert len(started()) == 2
+
+
+def test_wherever_a_line_is_torn_the_whole_ones_stay(batch):
+    first = f"{result(0, 'completed')}\n".encode()
+    whole = first + f"{result(1, 'completed')}\n".encode()
+    for size in range(len(whole) + 1):
+        batch.out.write_bytes(whole[:size])
+        with ResultsFile(str(batch.out), retry_failed=False) as results:
+            kept = len(results.kept)
+        assert batch.out.read_bytes() == (whole if kept == 2 else first if kept == 1 else b"")
+        assert kept == (size >= len(first)) + (size == len(whole))
 
 
 def test_what_fails_counts_and_what_is_refused_has_a_line_too(batch):
@@ -172,16 +192,17 @@ def result(position, status):
         (lambda batch: batch.inputs.unlink(), "No such file"),
     ],
 )
-def test_what_does_not_belong_together_is_refused_before_anything_is_sent(batch, started, change, message):
+def test_what_does_not_belong_together_is_refused_before_anything_is_sent(batch, finished, started, change, message):
     batch.write({"n": 0}, {"n": 1})
-    assert batch.run().returncode == 0
+    shutil.copy(finished.out, batch.out)
+    batch.key = finished.key
     change(batch)
     before = batch.out.read_text()
     done = batch.run()
     assert done.returncode in (exits.USAGE, exits.IO)
     assert re.search(message, done.stderr), done.stderr
     assert batch.out.read_text() == before
-    assert len(started()) == 2
+    assert started() == []
 
 
 def test_one_file_is_written_by_one_process_at_a_time(batch):
