@@ -156,6 +156,7 @@ class SimulatedLanes:
     def give(self, job: PollJob) -> None:
         world, sent = self._client.world, self._client.world.now
         self.count += 1
+        self._client.lanes_used.append(self.count)
         arrives, answer = self._client.platform.arrival(self._client, job.pending.execution_id, job.hold)
         # The job measures the time from its begin, when it was sent, to the answer.
         self._client.answers[job.pending.execution_id] = (arrives, answer)
@@ -207,6 +208,7 @@ class SimulatedClient:
         self.platform = platform
         self.answers: dict[str, tuple[float, Callable[[], Poll]]] = {}
         self.lateness: list[float] = []
+        self.lanes_used: list[int] = []
         self.pace = Pace(most, world.clock, world.random.uniform)
         self.commands = Commands(world, [])
         self._is_learning = is_learning

@@ -13,7 +13,7 @@ START = 200.0
 """Requests a second before anything is known."""
 FLOOR = 5.0
 """Requests a second, however often the platform refuses them."""
-SLOW_FLOOR = 50.0
+SLOW_FLOOR = START
 """Requests a second, however slow the answers are: what is slow may be this machine."""
 WINDOW = 0.1
 WINDOW_ANSWERS = 10
@@ -28,7 +28,7 @@ BROKEN_SHARE = 0.5
 BROKEN_PAUSE = 1.0
 """Seconds within which broken connections count once: an outage breaks all of them together."""
 SLOW_FACTOR = 2.0
-SLOW_SLACK = 0.01
+SLOW_SLACK = 0.05
 """An answer is slow if it takes longer than the fastest of the last minute, this many times and this many seconds."""
 FASTEST_HALF_LIFE = 30.0
 RECOVERY = 5.0
@@ -116,7 +116,8 @@ class AdaptiveRate:
         was_short, self._was_short = self._was_short, False
         self._window_from, self._window_answers = now, 0
         usual = sorted(latencies)[len(latencies) // 2] if latencies else 0.0
-        if usual > SLOW_FACTOR * min(self._fastest) + SLOW_SLACK:
+        # A rate that holds nothing up is not what makes answers slow.
+        if was_short and usual > SLOW_FACTOR * min(self._fastest) + SLOW_SLACK:
             self._note_slow(usual, now)
         elif was_short:
             self._grow(now)

@@ -84,14 +84,22 @@ def test_a_client_that_asked_little_is_not_cut_to_nothing(rate, clock):
     assert rate.per_second == 5
 
 
-def test_answers_that_take_twice_as_long_cut_it_but_not_below_50(rate, clock):
+def test_answers_that_take_twice_as_long_cut_it_but_not_below_its_start(rate, clock):
+    """Alone they may mean that this machine is busy."""
     busy(rate, clock, 1)
     busy(rate, clock, 0.2, latency=0.5)
     assert rate.per_second < 1000
     for _ in range(200):
         clock.now += 0.1
+        rate.note_short()
         rate.note_answer(0.5)
-    assert rate.per_second >= 50
+    assert rate.per_second >= 200
+
+
+def test_slow_answers_say_nothing_while_the_rate_holds_nothing_up(rate, clock):
+    busy(rate, clock, 1)
+    busy(rate, clock, 2, latency=0.5, is_short=False)
+    assert rate.per_second == 1000
 
 
 def test_the_answers_of_a_platform_far_away_are_not_slow(rate, clock):
