@@ -27,7 +27,7 @@ FAST := tests/core tests/http/test_re*.py tests/http/test_errors.py tests/waitin
   tests/batch/test_outage.py tests/batch/test_submission.py tests/client/test_config.py tests/client/test_models.py \
   tests/cli/test_start.py tests/nats/test_loop.py tests/nats/test_payloads.py tests/nats/test_servers.py tests/outbox/test_backlog.py \
   tests/outbox/test_sequences.py tests/notebook/test_html.py tests/porting/test_answer_mapping.py \
-  tests/package/test_design.py tests/package/test_exported_members.py tests/package/test_import.py tests/package/test_versions.py \
+  tests/package/test_design.py tests/package/test_exported_members.py tests/package/test_import.py tests/package/test_types.py tests/package/test_versions.py \
   tests/worker/test_interrupts.py tests/worker/test_task.py
 
 test-fast: $(DEV) ## Run the tests that start no server of the platform.

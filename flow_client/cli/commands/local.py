@@ -12,7 +12,7 @@ from flow_client.cli.inputs import Seconds
 if TYPE_CHECKING:
     from flow_client.cli.options import Options
 
-command = click.Group("local", help="Run a small platform on this machine.\n\nIt needs the extra [local].")
+command: click.Group = click.Group("local", help="Run a small platform on this machine.\n\nIt needs the extra [local].")
 
 
 @declare(

@@ -33,7 +33,7 @@ class Changes:
     """
 
     def __init__(self, executions: Executions) -> None:
-        self.catalogue = Catalogue()
+        self.catalogue: Catalogue = Catalogue()
         self._executions = executions
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
