@@ -6,7 +6,7 @@ DEMO := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast soak matrix matrix-fast lowest audit bench chaos coverage check codegen codegen-check lint types layers format clean
+.PHONY: help install demo docs test test-fast soak matrix matrix-fast lowest audit bench chaos coverage check codegen codegen-check lint types layers format clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -60,7 +60,11 @@ coverage: $(DEV) ## Run the tests, show which branches they leave out, and fail 
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-check: codegen-check lint types layers test ## Run everything that has to hold on main.
+check: codegen-check lint types layers docs test ## Run everything that has to hold on main.
+
+docs: $(DEV) ## Build the documentation site in build/docs; a warning is an error.
+	@$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs -d build/doctrees . build/docs
+	@echo "build/docs/index.html"
 
 LIVE := $(if $(SPEC),--spec '$(SPEC)') $(if $(HEADER),--header '$(HEADER)')
 
@@ -90,7 +94,7 @@ format: $(DEV) ## Format the code and mend what can be mended.
 	@$(BIN)/ruff format
 
 clean: ## Remove the virtual environment and the caches.
-	rm -rf $(VENV) .nox .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .nox .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \

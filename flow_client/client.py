@@ -692,6 +692,8 @@ class PlatformClient:
     ) -> Batch[Any]:
         """Submit an execution for each input, a bounded number at a time, and yield the records in the inputs' order.
 
+        For example::
+
             count = partial(client.submit_code_block_execution, "count-words", ring_id="ring-1", timeout_seconds=3600)
             for record in client.map(count, ({"text": text} for text in texts), key="nightly-2026-11-23"):
                 print(record.raise_for_status().output)
