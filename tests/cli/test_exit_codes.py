@@ -158,7 +158,16 @@ def test_the_order_from_best_to_worst():
     assert exits.worst([5, 4]) == 4
     assert exits.worst([4, 2]) == 2
     assert exits.worst([77, 2]) == 77
-    assert exits.worst([77, 69]) == 69
+    assert exits.worst([78, 77]) == 78
+    assert exits.worst([78, 69]) == 69
+
+
+@pytest.mark.parametrize("command", ["status", "wait", "cancel"])
+def test_a_missing_setting_is_said_for_each_of_several_executions(command):
+    done = flow(command, "e-1", "e-2", PLATFORM_API_URL="http://127.0.0.1:9", AUTH_TOKEN="t", ORG_ID=None)
+    assert (done.returncode, done.stdout) == (exits.CONFIGURATION, "")
+    assert "needs org_id" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_page_lists_every_code():
