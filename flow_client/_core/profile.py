@@ -16,6 +16,8 @@ VARIABLE = "FLOW_PROFILE"
 _TEXTS = ("base_url", "org_id", "workspace_id", "ring_id", "nats_url", "auth_token_file")
 _KEYS = (*_TEXTS, "timeout", "auth_token_command")
 _SECRETS = ("nats_url",)
+_HIDDEN = (*_SECRETS, "auth_token_command")
+"""What no message shows: a command's arguments may be secret."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,7 @@ def _check(profile: Profile, name: str, value: Any) -> None:
     if name not in _KEYS:
         raise ConfigurationError(f"{name!r} is not known in {profile.origin}; a profile has {', '.join(_KEYS)}")
     if not _has_form(name, value):
-        # What a secret setting holds is not shown, whatever it is.
-        given = type(value).__name__ if name in _SECRETS else shown(value)
+        given = type(value).__name__ if name in _HIDDEN else shown(value)
         raise ConfigurationError(f"{name} is {given} in {profile.origin}; it must be {_form(name)}")
 
 

@@ -63,6 +63,8 @@ def _setting(name: str, argument: object, profile: Profile) -> Effective:
 
 
 def _without_secrets(name: str, value: Any) -> Any:
+    if name == "base_url" and "@" in str(value):  # what stands before it may be a password
+        return MASK
     if name != "nats_url":
         return value
     try:
@@ -85,7 +87,8 @@ def _shown_token(name: str, value: Any) -> str:
     if name == "auth_token_file":
         return str(value)
     # A command's arguments may be secret.
-    return MASK if name == "auth_token" else f"{(value.split() if isinstance(value, str) else value)[0]} …"
+    parts = value.split() if isinstance(value, str) else value
+    return MASK if name == "auth_token" or not parts else f"{parts[0]} …"
 
 
 def _from_environment(name: str) -> Effective:

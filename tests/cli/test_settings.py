@@ -52,6 +52,11 @@ def test_the_token_that_counts_is_named_and_none_is_shown(file):
     assert settings["auth_token_file"] == (None, "not used: auth_token is set")
     settings = shown(AUTH_TOKEN_COMMAND="vault canary")
     assert settings["auth_token_command"] == ("vault …", "variable AUTH_TOKEN_COMMAND")
+    assert shown(AUTH_TOKEN_COMMAND=" ")["auth_token_command"] == ("**********", "variable AUTH_TOKEN_COMMAND")
+
+
+def test_a_base_url_with_a_password_is_masked(file):
+    assert shown("--base-url", "https://user:canary@h")["base_url"] == ("**********", "argument")
 
 
 def test_a_nats_url_that_cannot_be_read_is_masked_whole(file):

@@ -77,6 +77,7 @@ def test_without_a_file_everything_is_as_it_was(config_file):
         ("[default]\nauth_token = 'canary'", "auth_token_file"),
         ("[default]\nnats_url = ['canary']", "nats_url is list"),
         ("[default]\nauth_token_command = []", "a string or a list of strings"),
+        ("[default]\nauth_token_command = ['vault', 5, 'canary']", "a string or a list of strings"),
         ("[default]\nauth_token_file = 'a'\nauth_token_command = 'b'", "keep one of them"),
         ("[default", "is not TOML"),
     ],
