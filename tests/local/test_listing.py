@@ -118,7 +118,7 @@ def test_a_page_has_a_bound(platform, limit):
     caller.session.close()
 
 
-@pytest.mark.parametrize("cursor", ["x", "e30=", "WzFd", "ä"])
+@pytest.mark.parametrize("cursor", ["x", "e30=", "MQ==", "WzFd", "W1tb" * 8000, "ä"])
 def test_a_cursor_of_somebody_else_is_refused(platform, cursor):
     caller = Caller(platform)
     answer = caller.get(f"{caller.workspace}/executions?cursor={cursor}")

@@ -129,6 +129,6 @@ def _cursor_of(entry: Entry) -> str:
 def _key_of(cursor: str) -> _Key:
     try:
         created_at, execution_id = json.loads(base64.urlsafe_b64decode(cursor))
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CursorError("is not a cursor of this platform; start again without one") from error
     return str(created_at), str(execution_id)
