@@ -175,6 +175,18 @@ def test_until_all_failed_results_are_replaced_the_file_has_the_old_ones(batch):
     assert [line["status"] for line in batch.lines] == ["completed"] * 4
 
 
+def test_a_map_that_has_ended_leaves_the_second_file_to_the_next_one(batch):
+    batch.out.write_text(f"{result(0, 'failed')}\n")
+    with ResultsFile(str(batch.out), retry_failed=True) as first:
+        first.write(0, result(0, "failed"))
+        first.complete()
+        second = ResultsFile(str(batch.out), retry_failed=True)
+    with second:
+        second.write(0, result(0, "completed"))
+        second.complete()
+    assert [line["status"] for line in batch.lines] == ["completed"]
+
+
 def result(position, status):
     fields = {"$schema": "flow-client/mapped/1", "position": position, "status": status, "key": "k", "digest": "d"}
     return json.dumps(fields)

@@ -77,6 +77,7 @@ class ResultsFile:
         if self._is_replaced:
             os.fsync(self._target)
             self._retry_path.replace(self._path)
+            self._is_replaced = False  # from now on a second file is another process's
 
     def _copy_until(self, position: int) -> None:
         if self._is_replaced:
@@ -131,7 +132,8 @@ class ResultsFile:
         self._old.close()
         if self._target != self._file:
             os.close(self._target)
-            with suppress(FileNotFoundError):  # it is not complete, or has taken its place
+        if self._is_replaced:
+            with suppress(FileNotFoundError):
                 self._retry_path.unlink()
         os.close(self._file)
 
