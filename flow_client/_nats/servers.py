@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -134,9 +134,15 @@ def _tls_files(env: Mapping[str, str]) -> TlsFiles | None:
 
 def _file(env: Mapping[str, str], variable: str) -> str | None:
     path = env.get(variable)
-    if path and not Path(path).is_file():
-        raise ConfigurationError(f"{variable} is {path!r}; it must be the path of a file")
+    if path and not os.path.isfile(path):  # noqa: PTH113 - it never raises
+        given = "the secret itself, which is not shown" if holds_secret(path) else repr(path)
+        raise ConfigurationError(f"{variable} is {given}; it must be the path of a file")
     return path or None
+
+
+def holds_secret(path: str) -> bool:
+    """Return whether `path`, which should name a file, is what should be in it: a seed, or the lines of a key."""
+    return "-----BEGIN" in path or re.fullmatch(r"\s*S[A-Z2-7]{57}\s*", path) is not None
 
 
 def _split(url: str) -> SplitResult | None:

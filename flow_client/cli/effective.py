@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flow_client import config as configuration
 from flow_client._core.profile import read_profile
 from flow_client._core.secret import MASK
-from flow_client._nats.servers import resolve_servers
+from flow_client._nats.servers import holds_secret, resolve_servers
 from flow_client.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -93,4 +93,6 @@ def _shown_token(name: str, value: Any) -> str:
 
 def _from_environment(name: str) -> Effective:
     value = os.environ.get(name) or None
-    return Effective(name, value, "not set" if value is None else f"variable {name}")
+    if value is None:
+        return Effective(name, None, "not set")
+    return Effective(name, MASK if holds_secret(value) else value, f"variable {name}")

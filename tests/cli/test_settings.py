@@ -55,6 +55,11 @@ def test_the_token_that_counts_is_named_and_none_is_shown(file):
     assert shown(AUTH_TOKEN_COMMAND=" ")["auth_token_command"] == ("**********", "variable AUTH_TOKEN_COMMAND")
 
 
+def test_a_secret_that_stands_where_its_file_should_is_masked(file):
+    for variable, secret in [("NATS_NKEY_SEED", f"SU{'A' * 56}"), ("NATS_KEY", "-----BEGIN PRIVATE KEY-----\ncanary")]:
+        assert shown(**{variable: secret})[variable] == ("**********", f"variable {variable}")
+
+
 def test_a_base_url_with_a_password_is_masked(file):
     assert shown("--base-url", "https://user:canary@h")["base_url"] == ("**********", "argument")
 

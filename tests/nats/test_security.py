@@ -139,6 +139,15 @@ def test_without_the_credentials_the_server_refuses(server, creds):
         publish(url)
 
 
+@pytest.mark.parametrize("secret", [f"SU{'A' * 56}", f"-----BEGIN NATS USER JWT-----\n{'A' * 300}"])
+@pytest.mark.parametrize("variable", ["NATS_CREDS", "NATS_NKEY_SEED", "NATS_KEY"])
+def test_a_secret_that_stands_where_its_file_should_is_not_shown(monkeypatch, variable, secret):
+    monkeypatch.setenv(variable, secret)
+    with pytest.raises(ConfigurationError, match=f"{variable} is the secret itself") as caught:
+        NatsBridge("nats://127.0.0.1:9")
+    assert "AAA" not in str(caught.value)
+
+
 @pytest.mark.parametrize("variable", ["NATS_CREDS", "NATS_NKEY_SEED", "NATS_CA", "NATS_CERT"])
 def test_a_file_that_is_not_there_is_named(variable, monkeypatch):
     monkeypatch.setenv(variable, "/nowhere/at/all")
