@@ -1,6 +1,9 @@
 """What `flow_client` offers."""
 
 import importlib
+import re
+
+from support.documents import ROOT
 
 import flow_client
 import flow_client.errors
@@ -16,13 +19,27 @@ def test_all_is_sorted_and_every_name_resolves():
     assert set(flow_client.__all__) <= set(dir(flow_client))
 
 
-def test_every_error_is_exported():
-    errors = {
+def public_errors():
+    return {
         name
         for name, value in vars(flow_client.errors).items()
         if isinstance(value, type) and issubclass(value, Exception)
     }
-    assert errors <= set(flow_client.__all__)
+
+
+def test_every_error_is_exported():
+    assert public_errors() <= set(flow_client.__all__)
+
+
+def test_the_page_of_errors_has_a_row_for_each():
+    text = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == sorted(public_errors())
+
+
+def test_the_reference_has_every_public_name():
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\.\. [\w:]+:: flow_client\.(\w+)(?:\(\))?$", text, re.MULTILINE)
+    assert sorted(documented) == sorted(flow_client.__all__)
 
 
 def test_every_model_of_the_specification_is_in_the_facade():
