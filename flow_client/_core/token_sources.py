@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from flow_client._core.checks import shown
@@ -15,15 +16,33 @@ COMMAND_TIMEOUT = 30.0
 _READABLE_BY_OTHERS = 0o004
 
 
+_JWT = re.compile(r"eyJ[\w-]*\.[\w-]*\.[\w-]*")
+_LONGEST_NAME = 255
+"""Bytes that a file's name may have on usual file systems."""
+
+
+def is_token(path: str) -> bool:
+    """Return whether `path`, which should name a file, is what should be in it."""
+    last = path.rpartition("/")[2]
+    return len(last.encode()) > _LONGEST_NAME or _JWT.fullmatch(last.strip()) is not None
+
+
 class TokenFile:
     """Reads a token from a file, anew each time it is called.
 
     Args:
         path: the file; a `~` at its start is the home folder.
         origin: which setting named it, for messages.
+
+    Raises:
+        ConfigurationError: `path` is the token itself.
     """
 
     def __init__(self, path: str, origin: str) -> None:
+        if is_token(path):
+            raise ConfigurationError(
+                f"auth_token_file ({origin}) is the token itself, which is not shown; it must be the path of a file"
+            )
         self.path: Path = Path(os.path.expanduser(path))  # noqa: PTH111 - it never raises
         self._origin = origin
         self._has_warned = False
@@ -36,7 +55,7 @@ class TokenFile:
         """
         try:
             token = Secret(self.path.read_text(encoding="utf-8").strip())
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # a ValueError for bytes that are not text, and for a path with a NUL
             reason = getattr(error, "strerror", None) or "it is not a text file"
             raise ConfigurationError(
                 f"the token file {self.path} ({self._origin}) cannot be read: {reason}"
@@ -97,6 +116,8 @@ class TokenCommand:
             raise self._error(f"cannot be run: {error.strerror}") from None
         except UnicodeDecodeError:
             raise self._error("printed something that is not text") from None
+        except ValueError:
+            raise self._error("cannot be run: it contains a NUL character") from None
 
     def _error(self, what: str) -> ConfigurationError:
         # Its arguments may be secret, and so may what it printed.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flow_client import config as configuration
 from flow_client._core.profile import read_profile
 from flow_client._core.secret import MASK
+from flow_client._core.token_sources import is_token
 from flow_client._nats.servers import holds_secret, resolve_servers
 from flow_client.errors import ConfigurationError
 
@@ -85,7 +86,7 @@ def _token(profile: Profile) -> Iterator[Effective]:
 
 def _shown_token(name: str, value: Any) -> str:
     if name == "auth_token_file":
-        return str(value)
+        return MASK if is_token(str(value)) else str(value)
     # A command's arguments may be secret.
     parts = value.split() if isinstance(value, str) else value
     return MASK if name == "auth_token" or not parts else f"{parts[0]} …"

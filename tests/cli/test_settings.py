@@ -56,6 +56,7 @@ def test_the_token_that_counts_is_named_and_none_is_shown(file):
 
 
 def test_a_secret_that_stands_where_its_file_should_is_masked(file):
+    assert shown(AUTH_TOKEN_FILE="eyJcanary.b.c")["auth_token_file"] == ("**********", "variable AUTH_TOKEN_FILE")
     for variable, secret in [("NATS_NKEY_SEED", f"SU{'A' * 56}"), ("NATS_KEY", "-----BEGIN PRIVATE KEY-----\ncanary")]:
         assert shown(**{variable: secret})[variable] == ("**********", f"variable {variable}")
 

@@ -156,6 +156,8 @@ def test_a_command_in_a_variable_is_split_like_a_shell_does(http_server, monkeyp
     [
         ("AUTH_TOKEN_FILE", "/nowhere/token", "token file /nowhere/token .variable AUTH_TOKEN_FILE. cannot be read"),
         ("AUTH_TOKEN_FILE", "/dev/null", "is empty"),
+        ("AUTH_TOKEN_FILE", "eyJcanary.b.c", "is the token itself, which is not shown; it must be the path of a file"),
+        ("AUTH_TOKEN_FILE", "canary" * 50, "is the token itself"),
         ("AUTH_TOKEN_COMMAND", "/nowhere/program canary", "'/nowhere/program' .* cannot be run: No such file"),
         ("AUTH_TOKEN_COMMAND", "sh -c 'echo canary; exit 3'", "'sh' .* failed with exit code 3"),
         ("AUTH_TOKEN_COMMAND", "true", "printed no token"),
@@ -180,3 +182,9 @@ def test_a_token_file_that_everybody_can_read_is_warned_of_once(monkeypatch, tmp
     assert [record.message for record in caplog.records] == [
         f"every user of this machine can read the token file {file}: chmod 600 it"
     ]
+
+
+def test_a_profile_with_a_nul_is_a_clear_error(config_file):
+    config_file.write_text('[default]\nauth_token_command = ["a\\u0000b"]\n')
+    with pytest.raises(ConfigurationError, match="cannot be run: it contains a NUL character"):
+        PlatformClient("https://x")
