@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import multiprocessing
 import re
 import ssl
 import subprocess
@@ -37,6 +38,15 @@ def _no_proxies(monkeypatch):
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_multiprocessing():
+    """Other tests have used it in this process, which forks as far as the doctor can tell."""
+    method = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method(None, force=True)
+    yield
+    multiprocessing.set_start_method(method, force=True)
 
 
 @pytest.fixture
