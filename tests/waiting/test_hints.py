@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import statistics
 import threading
 import time
 from concurrent import futures
@@ -126,13 +127,16 @@ def test_among_a_thousand_the_one_that_ended_is_polled_before_the_others(client,
     )
     pending = {f"e-{number}": client.execution(f"e-{number}").future() for number in range(count)}
     assert eventually(lambda: is_listening(client) and len(hints_of(client).subscribed) == count)
+    polls = []
     for number in range(count - 10, count):
         before = len(http_server.received)
         ended.add(f"e-{number}")
         say(bus, f"e-{number}", "completed")
         assert pending[f"e-{number}"].result(SECONDS).status == "completed"
-        # Publishing takes its time too, in which others are looked at; behind all of them it would be hundreds.
-        assert len(http_server.received) - before < 60
+        polls.append(len(http_server.received) - before)
+    # Publishing takes its time too, in which others are polled, longer on a busy machine. In turn, it would be half of
+    # all of them.
+    assert statistics.median(polls) < count / 4, polls
     names = [thread.name for thread in threading.enumerate()]
     assert (names.count(THREAD_NAME), names.count(loop.THREAD_NAME)) == (1, 1)
     assert names.count(lanes.THREAD_NAME) <= lanes.MOST_LANES
