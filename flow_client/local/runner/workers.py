@@ -90,6 +90,7 @@ class Workers:
             lasting = worker_command.lasting_environment(self._folder, environment)
             self._zygotes[key] = zygote = ZygoteProcess(lasting, self._folder)
             self._started.add(zygote)
+            zygote.on_end(lambda: self._started.discard(zygote))
         return self._zygotes.get(key)
 
     def _order(self, record: Record, component: Component) -> Order:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flow_client.local.runner.warm_worker import UnfitError, WarmWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from flow_client.local.processes.forked import Order
@@ -61,6 +61,10 @@ class ZygoteProcess:
     def pid(self) -> int:
         """Its process id. Workers are its children."""
         return self._process.pid
+
+    def on_end(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when the zygote and its workers have ended."""
+        self._reading.add_done_callback(lambda _: tell())
 
     async def fork(self, order: Order) -> WarmWorker:
         """Start a worker.
