@@ -11,6 +11,7 @@ from flow_client.cli import exits, interrupts, report
 from flow_client.cli.batch import lines
 from flow_client.cli.batch.results import SCHEMA, ResultsFile, ResultsStream
 from flow_client.cli.connection import connected
+from flow_client.cli.kinds import submit_method
 from flow_client.cli.output import is_terminal, json_text
 from flow_client.errors import InvalidRequestError, PlatformBadRequestError, PlatformStatusError
 
@@ -231,12 +232,7 @@ def _submit(
     *,
     idempotency_key: str,
 ) -> ExecutionHandle:
-    submit = {
-        "code-block": client.submit_code_block_execution,
-        "workflow": client.submit_workflow_execution,
-        "agent": client.submit_agent_execution,
-    }[kind]
-    return submit(component_id, line.value, idempotency_key=idempotency_key, **options)
+    return submit_method(client, kind)(component_id, line.value, idempotency_key=idempotency_key, **options)
 
 
 def _is_of_the_input(error: Exception) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flow_client.cli.command import command as declare
+from flow_client.cli.kinds import KINDS
 
 if TYPE_CHECKING:
     from flow_client.cli.options import Options
@@ -28,7 +29,7 @@ _PAGE_SIZE = 100
     ],
 )
 @click.option("--status", "statuses", multiple=True, metavar="STATUS", help="Only with this status; can be repeated.")
-@click.option("--kind", type=click.Choice(["code-block", "workflow", "agent", "transform"]), help="Only of this kind.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only of this kind.")
 @click.option("--component", "component_id", metavar="ID", help="Only of this component.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="At most this many."

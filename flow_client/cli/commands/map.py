@@ -8,6 +8,7 @@ import click
 
 from flow_client.cli.command import command as declare
 from flow_client.cli.inputs import JsonObject, Seconds
+from flow_client.cli.kinds import SUBMITTED
 
 if TYPE_CHECKING:
     from typing import Any
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     ],
     prints="notes",
 )
-@click.argument("kind", type=click.Choice(["code-block", "workflow", "agent"]))
+@click.argument("kind", type=click.Choice(SUBMITTED))
 @click.argument("component_id", metavar="ID")
 @click.option("--inputs", required=True, metavar="FILE|-", help="JSON lines: the input of each execution.")
 @click.option("--out", default="-", metavar="FILE|-", help="Where the results go; standard output by default.")

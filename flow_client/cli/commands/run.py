@@ -9,14 +9,13 @@ import click
 from flow_client.cli import exits
 from flow_client.cli.command import command as declare
 from flow_client.cli.inputs import JsonObject, JsonValue, Seconds
+from flow_client.cli.kinds import KINDS, submit_method
 
 if TYPE_CHECKING:
     from flow_client.cli.options import Options
     from flow_client.cli.output import Output
     from flow_client.client import PlatformClient
     from flow_client.executions import ExecutionHandle
-
-KINDS = ("code-block", "workflow", "agent", "transform")
 
 
 @declare(
@@ -126,11 +125,7 @@ def _submit(
     from flow_client.cli import interrupts
     from flow_client.errors import PlatformConnectionError
 
-    submit = {
-        "code-block": client.submit_code_block_execution,
-        "workflow": client.submit_workflow_execution,
-        "agent": client.submit_agent_execution,
-    }[kind]
+    submit = submit_method(client, kind)
     again = f"it may have been submitted: with --idempotency-key {key} it runs only once"
     try:
         with interrupts.explained(output, f"interrupted; {again}"):
