@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 from support.bus import Bus
-from support.documents import blocks_of, find
+from support.documents import blocks_of, find, starts_of
 
 from flow_client import PlatformClient
 from flow_client.local import LocalPlatform
@@ -210,5 +210,4 @@ def test_no_block_is_left_out():
         ],
     }
     for document, starts in known.items():
-        blocks = blocks_of(document)
-        assert [block.text[: len(start)] for block, start in zip(blocks, starts, strict=True)] == starts
+        assert starts_of(document, starts) == starts

@@ -9,7 +9,7 @@ from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
 import pytest
-from support.documents import blocks_of, find
+from support.documents import blocks_of, find, starts_of
 
 from flow_client.local import LocalPlatform
 
@@ -126,5 +126,4 @@ def test_no_block_is_left_out():
         "docs/errors.md": ["from flow_client import PlatformConn", "from flow_client import ExecutionWait"],
     }
     for document, starts in known.items():
-        blocks = blocks_of(document)
-        assert [block.text[: len(start)] for block, start in zip(blocks, starts, strict=True)] == starts
+        assert starts_of(document, starts) == starts

@@ -51,6 +51,11 @@ def blocks_of(document):
     return [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
 
 
+def starts_of(document, known):
+    """Return the starts of a document's blocks, each as long as its counterpart in `known`, which has one for each."""
+    return [block.text[: len(start)] for block, start in zip(blocks_of(document), known, strict=True)]
+
+
 def find(blocks, start):
     """Return the one block that begins like this."""
     (block,) = (block for block in blocks if block.text.startswith(start))
