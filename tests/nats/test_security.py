@@ -11,6 +11,7 @@ import uuid
 import nkeys
 import pytest
 from support.jetstream import create_streams
+from support.round_trip import publish
 
 from flow_client import BridgeError, ConfigurationError, NatsBridge
 from flow_client.local.nats_server import NatsServer
@@ -38,15 +39,6 @@ def server(tmp_path):
     yield start
     for each in servers:
         each.stop()
-
-
-def publish(url):
-    with NatsBridge(url, connect_timeout=5, publish_timeout=10) as bridge:
-        bridge.publish_execution_status(EXECUTION, "running")
-        bridge.push_execution_event(None, EXECUTION, "chunk", 1)
-        bridge.push_execution_event(None, EXECUTION, "done", 2)
-        bridge.flush(10)
-        return [event.event_data for event in bridge.events(EXECUTION)]
 
 
 def test_an_nkey_opens_the_server(server, tmp_path, monkeypatch):

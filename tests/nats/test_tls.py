@@ -9,6 +9,7 @@ import uuid
 import pytest
 from support.clear_text import HOST, ClearTextServer
 from support.jetstream import create_streams
+from support.round_trip import publish
 
 from flow_client import BridgeError, NatsBridge, UndeliveredError
 from flow_client._core.deadline import Deadline
@@ -82,15 +83,6 @@ def tls_url(start, tls, trusted, certificates, monkeypatch):
 
 def login():
     return {"tls": resolve_servers(f"tls://{HOST}").tls.context()}
-
-
-def publish(url):
-    with NatsBridge(url, connect_timeout=5, publish_timeout=10) as bridge:
-        bridge.publish_execution_status(EXECUTION, "running")
-        bridge.push_execution_event(None, EXECUTION, "chunk", 1)
-        bridge.push_execution_event(None, EXECUTION, "done", 2)
-        bridge.flush(10)
-        return [event.event_data for event in bridge.events(EXECUTION)]
 
 
 def test_certificates_open_a_server_with_tls(tls_url):
