@@ -27,12 +27,6 @@ def platform(components):
         yield platform
 
 
-@pytest.fixture
-def client(platform):
-    with platform.client() as client:
-        yield client
-
-
 def kill(guarded):
     (command,) = psutil.Process(guarded.guard_pid).children()
     command.kill()

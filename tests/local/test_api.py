@@ -7,23 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Timer
 
 import pytest
-from support.caller import Caller
 
 from flow_client.local import tokens
-
-
-@pytest.fixture(scope="module")
-def caller(platform):
-    caller = Caller(platform)
-    yield caller
-    caller.session.close()
-
-
-@pytest.fixture(scope="module")
-def completed(caller):
-    """The record of an execution that has completed."""
-    return caller.run("agents", "answer")
-
 
 # --- the operations
 

@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+from support.processes import end
 
 from flow_client.local.processes.guarded import GuardedProcess
 
@@ -67,9 +68,7 @@ def starter(log):
 
     yield start
     for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        end(process)
 
 
 @pytest.mark.parametrize(("script", "code"), [("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 137)])

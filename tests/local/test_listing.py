@@ -8,11 +8,6 @@ from flow_client.local import LocalPlatform
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
 def ran(components, store):
     """A store in which five executions ran, and their ids, the oldest first."""
     with LocalPlatform(components, store_dir=store, max_workers=1) as platform:
@@ -28,12 +23,6 @@ def platform(components, store, ran):
     """A platform on that store, started again."""
     with LocalPlatform(components, store_dir=store, max_workers=2) as platform:
         yield platform
-
-
-@pytest.fixture(scope="module")
-def client(platform):
-    with platform.client() as client:
-        yield client
 
 
 @pytest.fixture

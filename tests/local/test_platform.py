@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from support.processes import end
 
 from flow_client.local import LocalPlatform, LocalPlatformError, SettingError
 from flow_client.local.__main__ import main
@@ -20,11 +21,6 @@ from flow_client.local.nats_server import NatsServer
 
 SECONDS = 60
 """How long anything may take: far longer than it does."""
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
 
 
 @pytest.fixture(scope="module")
@@ -286,10 +282,7 @@ def command(components, tmp_path):
 
     yield start
     for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
+        end(process)
 
 
 @pytest.fixture

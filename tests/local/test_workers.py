@@ -3,7 +3,6 @@
 import nats.errors
 import pytest
 import requests
-from support.caller import Caller
 from support.jetstream import with_jetstream
 
 from flow_client.local import LocalPlatform
@@ -16,19 +15,6 @@ def platform(platform, components, request):
     else:
         with LocalPlatform(components, max_workers=4, fresh_workers=True) as fresh:
             yield fresh
-
-
-@pytest.fixture(scope="module")
-def caller(platform):
-    caller = Caller(platform)
-    yield caller
-    caller.session.close()
-
-
-@pytest.fixture(scope="module")
-def completed(caller):
-    """The record of an execution that has completed."""
-    return caller.run("agents", "answer")
 
 
 # --- what a worker is given

@@ -234,12 +234,6 @@ def platform(components):
         yield platform
 
 
-@pytest.fixture
-def client(platform):
-    with platform.client() as client:
-        yield client
-
-
 def zygotes(platform):
     """Return the zygotes of the platform's runner."""
     descendants = psutil.Process(platform._runner.guard_pid).children(recursive=True)

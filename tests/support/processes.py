@@ -20,6 +20,15 @@ def marked(folder, **more):
     return {**os.environ, "TMPDIR": str(folder), **more}
 
 
+def end(process):
+    """Kill a process that a test has started, if it is still there, and close its pipes."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
 def processes_of(folder):
     """Return the running processes that were started in an environment with this mark."""
     return [process for process in psutil.process_iter() if _folder_of(process) == str(folder)]

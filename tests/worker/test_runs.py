@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.processes import end
 
 from flow_client import worker
 
@@ -40,10 +41,7 @@ def start(nats_server, execution_id):
 
     yield start
     for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
+        end(process)
 
 
 def _finish(process):
