@@ -104,12 +104,14 @@ def test_killing_it_leaves_no_process_behind(start, environment, moment, number,
         if MOMENTS[moment]:
             assert len(processes_of(environment["TMPDIR"])) >= 7  # the demo, and three services with a guard each
         demo.send_signal(number)
+        demo.send_signal(signal.SIGCONT)
         demo.stdout.read()
         assert demo.wait(timeout=60) != 0
     assert eventually(lambda: not processes_of(environment["TMPDIR"])), processes_of(environment["TMPDIR"])
 
 
 def wait_for(start, demo):
+    """Wait for a moment of the demo; at a printed line, hold it there: it may be over before anybody has looked."""
     if start is None:
         return
     if not start:
@@ -117,6 +119,7 @@ def wait_for(start, demo):
         return
     for line in demo.stdout:
         if line.startswith(start):
+            demo.send_signal(signal.SIGSTOP)
             return
 
 
