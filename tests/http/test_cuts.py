@@ -46,10 +46,10 @@ def make_proxied(proxy, make_client):
     return make
 
 
-def lengths(client, proxy):
+def lengths(client, proxy, eventually):
     """Return how many bytes a whole request and its answer have."""
     submit(client)
-    submit(client)  # By now the proxy has noted the first.
+    assert eventually(lambda: proxy.passed)  # it notes them when the connection ends
     assert 300 < proxy.passed["request"] < 1000
     assert 100 < proxy.passed["response"] < 500
     return proxy.passed
@@ -69,10 +69,10 @@ def is_whole(received):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("direction", "kind"), CUTS)
 def test_wherever_a_connection_is_cut_the_error_tells_whether_the_request_may_have_arrived(
-    make_proxied, proxy, http_server, direction, kind
+    make_proxied, proxy, http_server, eventually, direction, kind
 ):
     client = make_proxied(max_attempts=1)
-    for after in places(direction, lengths(client, proxy)[direction]):
+    for after in places(direction, lengths(client, proxy, eventually)[direction]):
         http_server.received.clear()
         proxy.cuts.append(Cut(direction, after, kind))
         error = outcome(client)
@@ -91,10 +91,10 @@ def test_wherever_a_connection_is_cut_the_error_tells_whether_the_request_may_ha
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("direction", "kind"), CUTS)
 def test_wherever_the_first_attempt_is_cut_the_call_succeeds_under_one_key(
-    make_proxied, proxy, http_server, direction, kind
+    make_proxied, proxy, http_server, eventually, direction, kind
 ):
     client = make_proxied()
-    for after in places(direction, lengths(client, proxy)[direction]):
+    for after in places(direction, lengths(client, proxy, eventually)[direction]):
         http_server.received.clear()
         proxy.cuts.append(Cut(direction, after, kind))
         handle = submit(client)
