@@ -100,7 +100,12 @@ class BridgeRuntime:
             self.thread.post(self._start_closing)
 
     def _start_closing(self) -> None:
-        threading.Thread(target=self._close, name=CLOSING_THREAD_NAME, daemon=True).start()
+        try:
+            threading.Thread(target=self._close, name=CLOSING_THREAD_NAME, daemon=True).start()
+        except RuntimeError as error:
+            # It stays open until the exit, which closes what is open. Python 3.12 starts no thread during that.
+            if not is_exiting():
+                logger.warning("a bridge was dropped without close(); it stays open until the exit: %s", error)
 
     def _close(self) -> None:
         close_together([self])
